@@ -1,0 +1,1 @@
+"""Who is calling? Credentials, keys, verification, the cross-site rule."""

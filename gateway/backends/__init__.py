@@ -1,0 +1,1 @@
+"""Where requests go: routes, the HTTP client, the relay of answers, health."""

@@ -1,0 +1,1 @@
+"""The ChatKit protocol as far as a gateway must know it: operations, bodies, frames."""

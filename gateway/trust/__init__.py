@@ -1,0 +1,1 @@
+"""What the gateway tells a backend: assertions, and the keys that sign them."""

@@ -1,0 +1,1 @@
+"""HTTP itself: the server, headers in and out, bodies, answers to errors, the access log."""
