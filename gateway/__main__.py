@@ -1,0 +1,97 @@
+"""The command line: serve, demo, check, show.
+
+Exit codes: 0 success, 1 what was asked did not work, 2 the settings or the arguments are wrong.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway import __version__
+from gateway.settings import SETTINGS_FILE, Settings, SettingsError, load_settings
+
+DEMO_PORT = 8080
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = _build_parser().parse_args(arguments)
+    if options.command == "demo":
+        return _demo(options)
+    try:
+        settings = load_settings(_settings_path(options.settings))
+    except SettingsError as exc:
+        print(f"gateway: {len(exc.problems)} problem(s) in the settings:", file=sys.stderr)
+        for problem in exc.problems:
+            print(f"  {problem}", file=sys.stderr)
+        return 2
+    commands = {"serve": _serve, "check": _check, "show": _show}
+    return commands[options.command](settings)
+
+
+def _serve(settings: Settings) -> int:
+    # Imported late: `--help` and a wrong settings file answer at once.
+    from gateway.app import serve
+    from gateway.wire.logs import configure_logging
+
+    configure_logging(settings.log.format, settings.log.level)
+    try:
+        return serve(settings)
+    except (OSError, ValueError) as exc:
+        print(f"gateway: cannot serve: {_explain(exc, settings)}", file=sys.stderr)
+        return 1
+
+
+def _check(settings: Settings) -> int:
+    from gateway.check import check
+
+    return check(settings)
+
+
+def _show(settings: Settings) -> int:
+    from gateway.check import show
+
+    print(show(settings))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from gateway.demo import run_demo, run_say
+
+    return run_say(options.say) if options.say is not None else run_demo(options.port, Path(options.state))
+
+
+def _settings_path(given: str | None) -> Path | None:
+    name = given or os.environ.get(SETTINGS_FILE)
+    return Path(name) if name else None
+
+
+def _explain(exc: Exception, settings: Settings) -> str:
+    server = settings.server
+    if isinstance(exc, OSError) and exc.errno is not None:
+        return f"{server.host}:{server.port}: {os.strerror(exc.errno)}; stop what listens there, or set server.port"
+    return str(exc)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="gateway", description="An authenticating gateway for AI chat backends.")
+    parser.add_argument("--version", action="version", version=f"gateway {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, what in (
+        ("serve", "serve until a signal"),
+        ("check", "find every problem of a settings file, and try what it names"),
+        ("show", "print the effective settings, secrets masked"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("--settings", metavar="FILE", help=f"TOML file; default: {SETTINGS_FILE}")
+    demo = commands.add_parser("demo", help="issuer, agent backend and gateway on this machine, with a page to chat on")
+    demo.add_argument("--port", type=int, default=DEMO_PORT, help="the page's port; the next two are used as well")
+    demo.add_argument("--state", default=".demo", metavar="DIR", help="where conversations and logs are kept")
+    demo.add_argument("--say", metavar="TEXT", help="ask this without a browser, print the answer, stop")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

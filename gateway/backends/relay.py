@@ -1,0 +1,221 @@
+"""A backend's answer, handed to the client as it comes.
+
+Rules: nothing is held back but an unfinished event; in an event stream whole events go out the moment they end, with
+their own bytes; while the backend is silent a heartbeat goes out, only between events; a failure becomes one error
+event after the last whole one. Any other answer goes through byte by byte, and if it breaks off the connection does
+too, so that nobody takes a part for the whole. Knows nothing of the protocol in the events: framing is passed in.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.backends.connection import Answer
+from gateway.errors import (
+    BackendBusy,
+    BackendFailed,
+    BackendInvalid,
+    BackendRefused,
+    BackendTimeout,
+    GatewayError,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Splitter(Protocol):
+    """Tells whole events from the beginning of the next one."""
+
+    between_events: bool
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def rest(self) -> bytes: ...
+
+
+class Framing(Protocol):
+    """What the relay needs to know of one event stream."""
+
+    heartbeat: bytes
+
+    def is_event_stream(self, content_type: bytes | None) -> bool: ...
+
+    def split(self) -> Splitter: ...
+
+    def error_frame(self, error: GatewayError) -> bytes: ...
+
+
+class Reply(Protocol):
+    """What the relay needs of the client's side."""
+
+    async def start(self, status: int, headers: Headers) -> None: ...
+
+    async def start_stream(self, headers: Headers) -> None: ...
+
+    async def write(self, data: bytes) -> None: ...
+
+    async def end(self, data: bytes = b"") -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayTimes:
+    """Limits of one answer.
+
+    Attributes:
+        first_byte: Seconds until the backend's status.
+        idle: Seconds of silence in the middle of an answer.
+        heartbeat: Seconds of silence towards the client.
+    """
+
+    first_byte: float
+    idle: float
+    heartbeat: float
+
+
+async def relay_answer(answer: Answer, reply: Reply, times: RelayTimes) -> GatewayError | None:
+    """Relay an answer that is one piece: JSON, usually.
+
+    Returns:
+        What broke it off once it had started, or None. The reply is then left unfinished.
+
+    Raises:
+        GatewayError: It failed before it started.
+    """
+    if not await answer.wait_for_head(times.first_byte):
+        raise BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+    failure = judge_json(answer.status, _content_type(answer))
+    if failure is not None:
+        raise failure
+    return await _relay_bytes(answer, reply, times)
+
+
+async def _relay_bytes(answer: Answer, reply: Reply, times: RelayTimes) -> GatewayError | None:
+    await reply.start(answer.status, answer.headers)
+    try:
+        while data := await answer.read(times.idle):
+            await reply.write(data)
+    except GatewayError as exc:
+        return exc
+    if data is None:
+        return BackendTimeout(f"silent for {times.idle:.0f} s in the middle of an answer")
+    await reply.end()
+    return None
+
+
+async def relay_stream(answer: Answer, reply: Reply, times: RelayTimes, framing: Framing) -> GatewayError | None:
+    """Relay an event stream.
+
+    Until the first heartbeat is due the backend's status decides what the client gets; after it everything is an event.
+
+    Returns:
+        What broke it off after it had started, or None. The client has then been told, unless the failure fell into an
+        event that was already half out: the reply is then left unfinished.
+
+    Raises:
+        GatewayError: It failed before it started.
+    """
+    if not await answer.wait_for_head(min(times.heartbeat, times.first_byte)):
+        await reply.start_stream([])
+        failure = await _await_head(answer, reply, times, framing)
+        if failure is not None:
+            await reply.end(framing.error_frame(failure))
+            return failure
+        return await _relay_events(answer, reply, times, framing)
+    content_type = _content_type(answer)
+    if answer.status == 200 and framing.is_event_stream(content_type):
+        await reply.start_stream(answer.headers)
+        return await _relay_events(answer, reply, times, framing)
+    failure = judge_stream(answer.status, content_type)
+    if failure is not None:
+        raise failure
+    return await _relay_bytes(answer, reply, times)
+
+
+def judge_json(status: int, content_type: bytes | None) -> GatewayError | None:
+    """Why an answer to a JSON operation cannot be handed on, or None.
+
+    A 2xx or 4xx in JSON can. A person never sees a backend's HTML page, a fetch is never redirected, and a 5xx becomes
+    the gateway's own.
+    """
+    if 200 <= status < 300 and (status == 204 or _is_json(content_type)):
+        return None
+    return judge_stream(status, content_type)
+
+
+def judge_stream(status: int, content_type: bytes | None) -> GatewayError | None:
+    """Why an answer to a streaming operation that is no event stream cannot be handed on, or None.
+
+    Only a 4xx in JSON can: the client takes it as final, while anything else would make it send the same again.
+    """
+    said = f"answered {status} {content_type!r:.80}"
+    if 400 <= status < 500:
+        return None if _is_json(content_type) else BackendRefused(said, status=status)
+    if status == 503:
+        return BackendBusy(said)
+    if status == 504:
+        return BackendTimeout(said)
+    return BackendFailed(said) if status >= 500 else BackendInvalid(said)
+
+
+async def _await_head(answer: Answer, reply: Reply, times: RelayTimes, framing: Framing) -> GatewayError | None:
+    """The stream has begun without the backend: heartbeats until it answers, or what went wrong."""
+    waited = times.heartbeat
+    try:
+        while waited < times.first_byte:
+            await reply.write(framing.heartbeat)
+            step = min(times.heartbeat, times.first_byte - waited)
+            if await answer.wait_for_head(step):
+                return _late_refusal(answer, framing)
+            waited += step
+    except GatewayError as exc:
+        return exc
+    return BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+
+
+def _late_refusal(answer: Answer, framing: Framing) -> GatewayError | None:
+    """Like `judge_stream`, once a stream has begun: even a 4xx has to become an event."""
+    content_type = _content_type(answer)
+    if answer.status == 200 and framing.is_event_stream(content_type):
+        return None
+    said = f"answered {answer.status} {content_type!r:.80} after the stream had begun"
+    return judge_stream(answer.status, content_type) or BackendRefused(said, status=answer.status)
+
+
+def _content_type(answer: Answer) -> bytes | None:
+    return next((value for name, value in answer.headers if name == b"content-type"), None)
+
+
+def _is_json(content_type: bytes | None) -> bool:
+    media_type = (content_type or b"").partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    )
+
+
+async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing: Framing) -> GatewayError | None:
+    events = framing.split()
+    silent = 0.0
+    try:
+        while True:
+            wait = min(times.heartbeat, times.idle - silent)
+            data = await answer.read(wait)
+            if data == b"":
+                break
+            silent = 0.0 if data else silent + wait
+            ready = _due(data, events, framing, timed_out=silent >= times.idle)
+            if ready:
+                await reply.write(ready)
+    except GatewayError as exc:
+        if events.between_events:
+            await reply.end(framing.error_frame(exc))
+        return exc
+    await reply.end(events.rest())
+    return None
+
+
+def _due(data: bytes | None, events: Splitter, framing: Framing, *, timed_out: bool) -> bytes:
+    """What goes out now: whole events, or a heartbeat if nothing came and it would not fall into an event."""
+    if data is not None:
+        return events.feed(data)
+    if timed_out:
+        raise BackendTimeout("silent for too long in the middle of a stream (idle_timeout)")
+    return framing.heartbeat if events.between_events else b""

@@ -1,0 +1,183 @@
+"""A ChatKit request body: read once strictly, written once with the verified user in it.
+
+Rules: the identity in the body is ours; whatever the client sent under a reserved name, in any spelling, is gone. The
+client's other metadata survives, merged from both places, the top level winning. Every byte outside the two metadata
+objects is the client's own. Knows who the user is only as an `Identity`. Pure.
+"""
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.chatkit.operations import OPERATIONS, Operation
+from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, UnsupportedMediaType
+from gateway.identity import Identity
+from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
+
+# What the gateway writes; compared without case, underscores, hyphens and look-alike letters.
+RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
+
+_METADATA = Shape({}, unique=True)
+_BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatKitBody:
+    """A body that has been read: its text, where things stand in it, and the operation it asks for."""
+
+    text: str
+    span: ObjectSpan
+    operation: Operation
+
+
+def check_content_type(content_type: bytes | None, content_encoding: bytes | None) -> None:
+    """A ChatKit body is JSON in UTF-8, not compressed.
+
+    Raises:
+        UnsupportedMediaType: It is declared as anything else. A form or text/plain would be a cross-site request that
+            browsers send without asking first.
+    """
+    if content_encoding not in (None, b"identity"):
+        raise UnsupportedMediaType(f"content-encoding {content_encoding!r:.80}")
+    media_type, _, parameters = (content_type or b"").lower().partition(b";")
+    if media_type.strip() != b"application/json":
+        raise UnsupportedMediaType(f"content-type {content_type!r:.80}, expected application/json")
+    if parameters.strip() and parameters.replace(b'"', b"").strip() not in (b"charset=utf-8", b"charset=utf8"):
+        raise UnsupportedMediaType(f"content-type {content_type!r:.80}, expected charset=utf-8 or none")
+
+
+def read_body(data: bytes, allowed: frozenset[str]) -> ChatKitBody:
+    """Read a body strictly and find out what it asks for.
+
+    Args:
+        data: As the client sent it.
+        allowed: The operations this route takes.
+
+    Raises:
+        MalformedBody: Not strict JSON, not a ChatKit request, or ambiguous about its metadata.
+        OperationForbidden: A known operation that this route does not take.
+    """
+    try:
+        text = decode(data)
+        span = scan_object(text, _BODY)
+    except ValueError as exc:
+        raise MalformedBody(str(exc)) from exc
+    _check_object(span.members.get("params"), "params", required=True)
+    _check_metadata(span)
+    operation = _find_operation(text, span.members.get("type"))
+    if operation.name not in allowed:
+        raise OperationForbidden(f"{operation.name} is not among this route's operations")
+    return ChatKitBody(text=text, span=span, operation=operation)
+
+
+def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: str | None, max_metadata: int) -> bytes:
+    """The body for the backend, with the verified user in `metadata` and `params.input.metadata`.
+
+    Args:
+        max_metadata: Bytes of the client's own metadata that may remain, both places together.
+
+    Raises:
+        BodyTooLarge: The client's metadata is larger.
+    """
+    text, span = body.text, body.span
+    client = _client_metadata(text, span)
+    size = sum(len(name.encode()) + len(value.encode()) + 2 for name, value in client.values())
+    if size > max_metadata:
+        raise BodyTooLarge(f"client metadata of {size} bytes, max_metadata is {max_metadata}")
+    metadata = _write_metadata(client, identity, request_id, locale)
+    edits = [_edit(text, span, metadata)]
+    given = _input_of(span)
+    if given is not None:
+        edits.append(_edit(text, given, metadata))
+    return _apply(text, edits).encode()
+
+
+def _find_operation(text: str, member: Member | None) -> Operation:
+    name = json.loads(text[member.start : member.end]) if member else None
+    if not isinstance(name, str):
+        raise MalformedBody("type is missing or no string")
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        raise MalformedBody(f"unknown type {name!r:.80}")
+    return operation
+
+
+def _check_object(member: Member | None, name: str, *, required: bool = False) -> None:
+    if (required and member is None) or (member is not None and member.object is None):
+        raise MalformedBody(f"{name} is {'missing' if member is None else 'no object'}")
+
+
+def _check_metadata(span: ObjectSpan) -> None:
+    """Wherever metadata may stand it is an object, and nothing beside it looks like it."""
+    params = span.members["params"].object
+    if params is not None:
+        _check_object(params.members.get("input"), "params.input")
+    for place, owner in (("metadata", span), ("params.input.metadata", _input_of(span))):
+        if owner is None:
+            continue
+        _check_object(owner.members.get("metadata"), place)
+        for name in owner.members:
+            if name != "metadata" and _fold(name) == "metadata":
+                raise MalformedBody(f"a name beside {place} reads like it")
+
+
+def _input_of(span: ObjectSpan) -> ObjectSpan | None:
+    params = span.members["params"].object
+    member = params.members.get("input") if params else None
+    return member.object if member else None
+
+
+def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str]]:
+    """The client's own metadata: decoded name to (name, value) as written; the top level wins."""
+    merged: dict[str, tuple[str, str]] = {}
+    for owner in (_input_of(span), span):
+        member = owner.members.get("metadata") if owner else None
+        if member is None or member.object is None:
+            continue
+        for name, (name_text, start, end, _) in member.object.members.items():
+            if _fold(name) not in RESERVED:
+                merged[name] = (name_text, text[start:end])
+    return merged
+
+
+def _fold(name: str) -> str:
+    """One form for all spellings that a careless reader might take for the same name."""
+    return unicodedata.normalize("NFKC", name).casefold().replace("_", "").replace("-", "").strip()
+
+
+def _write_metadata(
+    client: Mapping[str, tuple[str, str]], identity: Identity, request_id: str, locale: str | None
+) -> str:
+    ours = {
+        "userId": identity.subject,
+        "userInfo": {
+            "id": identity.subject,
+            "name": identity.name,
+            "email": identity.email,
+            "roles": identity.roles,
+        },
+        "gateway": {"requestId": request_id, "issuer": identity.issuer, "locale": locale},
+    }
+    written = json.dumps(ours, separators=(",", ":"))
+    return "{" + "".join(f"{name}:{value}," for name, value in client.values()) + written[1:]
+
+
+def _edit(text: str, owner: ObjectSpan, metadata: str) -> tuple[int, int, str]:
+    """Where to put ``metadata`` into an object: ``(start, end, replacement)``."""
+    member = owner.members.get("metadata")
+    if member is not None:
+        return member.start, member.end, metadata
+    end = owner.end - 1
+    return end, end, ("," if owner.members else "") + '"metadata":' + metadata
+
+
+def _apply(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """The edits never overlap: one object lies inside the other, and each edit is inside or beside it."""
+    pieces = []
+    position = 0
+    for start, end, replacement in sorted(edits):
+        pieces += [text[position:start], replacement]
+        position = end
+    return "".join([*pieces, text[position:]])

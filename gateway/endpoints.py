@@ -1,0 +1,108 @@
+"""What the gateway answers itself: is it alive, is it ready, which keys does it sign with, who is signed in.
+
+`/livez` says that the process turns its loop; `/readyz` that it should get traffic; `/session` what a page asks before
+it shows the chat. None of them says anything that a stranger may not know.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs
+
+from gateway.auth.verifier import Verifier
+from gateway.errors import MethodNotAllowed, RouteNotFound
+from gateway.proxy import Route, authenticate, enter_route
+from gateway.wire.answers import send_json
+from gateway.wire.asgi import Receive, Scope, Send
+from gateway.wire.record import record_of
+
+# Seconds a backend may keep the published keys: a new key is published well before it signs.
+JWKS_MAX_AGE = 60
+
+
+class Liveness:
+    """GET /livez."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _allow_get(scope)
+        await send_json(send, 200, {"status": "alive"})
+
+
+class Readiness:
+    """GET /readyz: 200, or 503 with the reasons.
+
+    A gateway is ready when it can verify the users of every issuer and is not draining. Backends do not count: taking
+    every gateway away because one backend is down would take the others' users down with it.
+    """
+
+    def __init__(self, *, verifier: Verifier, is_draining: Callable[[], bool]) -> None:
+        self._verifier = verifier
+        self._is_draining = is_draining
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _allow_get(scope)
+        reasons = [f"no keys of issuer {name}" for name in self._verifier.unavailable_issuers()]
+        if self._is_draining():
+            reasons.append("draining")
+        if reasons:
+            await send_json(send, 503, {"status": "not ready", "reasons": reasons})
+        else:
+            await send_json(send, 200, {"status": "ready"})
+
+
+class PublishedKeys:
+    """GET /.well-known/jwks.json: the public halves of the keys that sign assertions."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._document = document
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _allow_get(scope)
+        cache = (b"cache-control", b"public, max-age=%d" % JWKS_MAX_AGE)
+        await send_json(send, 200, self._document, [cache])
+
+
+class Session:
+    """GET /session: who is signed in, never with what.
+
+    Routes may differ in cookie and issuers: ``?route=NAME`` asks for one, without it the first in the settings answers.
+    """
+
+    def __init__(
+        self, *, routes: Mapping[str, Route], verifier: Verifier, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._routes = routes
+        self._verifier = verifier
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        route = self._find_route(scope["query_string"])
+        enter_route(scope, record, route)
+        _allow_get(scope)
+        _, identity = await authenticate(scope, record, route, self._verifier)
+        answer = {
+            "authenticated": True,
+            "user": {
+                "id": identity.subject,
+                "name": identity.name,
+                "email": identity.email,
+                "roles": identity.roles,
+            },
+            "issuer": identity.issuer,
+            "expires_at": datetime.fromtimestamp(identity.expires_at, UTC).isoformat(),
+        }
+        await send_json(send, 200, answer, record.answer_headers)
+
+    def _find_route(self, query: bytes) -> Route:
+        asked = parse_qs(query.decode("latin-1")).get("route")
+        name = asked[0] if asked else next(iter(self._routes))
+        if name not in self._routes:
+            raise RouteNotFound(f"no route {name!r:.80}")
+        return self._routes[name]
+
+
+def _allow_get(scope: Scope) -> None:
+    if scope["method"] not in ("GET", "HEAD"):
+        raise MethodNotAllowed(f"{scope['method']} on {scope['path']}", allowed=["GET", "HEAD"])

@@ -1,0 +1,189 @@
+"""The settings themselves: tables, their values, defaults and reasons. The README's reference is made from this.
+
+Knows nothing of files or the environment.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from gateway.auth.credentials import MAX_PARTS
+from gateway.settings.values import (
+    Algorithm,
+    CookieName,
+    ForwardedHeader,
+    OperationName,
+    Origin,
+    RoutePath,
+    Seconds,
+    TableName,
+    Url,
+)
+
+PREFIX = "GATEWAY_"
+
+
+class Table(BaseModel):
+    """A table of the settings file: frozen, and no name in it but those below."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServerSettings(Table):
+    """The listener, and what one client connection may cost."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    public_url: Origin | None = Field(
+        None, description="What browsers see. An origin; default: http://host:port. Decides cross-site questions."
+    )
+    drain_delay: float = Field(
+        5,
+        ge=0,
+        le=300,
+        description="Seconds to go on accepting, not ready, after SIGTERM: until balancers have seen it.",
+    )
+    drain_timeout: Seconds = Field(30, description="Seconds that running streams may then go on.")
+    head_timeout: Seconds = Field(10, description="Seconds until a request's headers are complete.")
+    keep_alive: Seconds = Field(
+        75, description="Seconds an idle client connection is kept: above the 60 s of common load balancers."
+    )
+    write_timeout: Seconds = Field(30, description="Seconds after which a client that takes nothing is cut off.")
+    max_head: int = Field(
+        32 * 1024, ge=1024, le=1024 * 1024, description="Bytes of request line and headers; split cookies need 10 KB."
+    )
+    max_headers: int = Field(100, ge=10, le=1000, description="Number of request headers.")
+    backlog: int = Field(2048, ge=1, le=65535, description="Connections that may wait to be accepted.")
+    verified_tokens: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Verified tokens remembered, about 2 KB each; the rest is verified again.",
+    )
+
+
+class LogSettings(Table):
+    """One structured line per request, on standard error."""
+
+    format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important line written.")
+
+
+class TrustSettings(Table):
+    """How backends recognise this gateway."""
+
+    issuer: str | None = Field(None, description="`iss` of the assertions; default: server.public_url.")
+    signing_keys: list[Path] = Field(
+        default_factory=list,
+        max_length=2,
+        description="PEM files with EC P-256 private keys; the first signs, both are published. "
+        "Default: a key that lives as long as the process, for one gateway alone.",
+    )
+    lifetime: int = Field(30, ge=5, le=60, description="Seconds an assertion is good for.")
+
+
+class ClaimSettings(Table):
+    """Which claim holds what; a dotted path reaches into objects (`realm_access.roles`)."""
+
+    subject: str = Field("sub", description="Who the user is; unique at the issuer.")
+    name: str = Field("name", description="Name for display.")
+    email: str = Field("email", description="E-mail address.")
+    roles: str = Field("roles", description="List, or string of words.")
+    tenant: str | None = Field(
+        None, description="Set it if one issuer serves several tenants: owners are told apart by it."
+    )
+
+
+class IssuerSettings(Table):
+    """Who vouches for users. Exactly one of jwks_url, discovery_url and jwks_file."""
+
+    issuer: str = Field(min_length=1, description="The token's `iss`, to the letter.")
+    jwks_url: Url | None = Field(None, description="Where the keys are.")
+    discovery_url: Url | None = Field(
+        None, description="The issuer's .well-known/openid-configuration, which names the keys."
+    )
+    jwks_file: Path | None = Field(None, description="Keys from a file, read again at each refresh.")
+    audiences: list[str] = Field(min_length=1, description="Accepted values of `aud`; one must match.")
+    algorithms: list[Algorithm] = Field(
+        default_factory=lambda: ["RS256", "ES256"], min_length=1, description="Accepted signature algorithms."
+    )
+    claims: ClaimSettings = Field(default_factory=ClaimSettings, description="Claim mapping.")
+    leeway: float = Field(30, ge=0, le=60, description="Seconds of clock difference forgiven.")
+    fetch_timeout: Seconds = Field(5, description="Seconds for one fetch of the keys.")
+    refresh: Seconds = Field(300, description="Seconds between fetches when the issuer gives no max-age.")
+    keep: float = Field(
+        24 * 3600, gt=0, le=30 * 24 * 3600, description="Seconds the last good keys serve while fetches fail."
+    )
+    cooldown: Seconds = Field(10, description="Seconds between fetches for unknown keys, at least.")
+
+
+class BackendSettings(Table):
+    """A ChatKit server behind the gateway."""
+
+    url: Url = Field(description="Where it is: http:// or https:// with path.")
+    socket: Path | None = Field(None, description="Connect to this Unix socket; url then gives Host and path.")
+    ca_file: Path | None = Field(None, description="PEM file with the CA of an https backend; default: the system's.")
+    audience: str | None = Field(None, description="`aud` of the assertions; default: the table's name.")
+    connect_timeout: Seconds = Field(5, description="Seconds until the connection stands.")
+    first_byte_timeout: Seconds = Field(120, description="Seconds until the answer begins: a model may think first.")
+    idle_timeout: Seconds = Field(120, description="Seconds of silence in the middle of an answer.")
+    keep_alive: Seconds = Field(
+        4, description="Seconds an idle connection is kept: below the backend's own limit (uvicorn: 5)."
+    )
+    max_connections: int = Field(10_000, ge=1, description="Connections at once; every open stream holds one.")
+
+
+class RouteSettings(Table):
+    """A path, bound to a backend."""
+
+    path: RoutePath = Field(description="Exact path.")
+    backend: str = Field(description="Name of a [backends] table.")
+    cookie: CookieName | None = Field(None, description="Cookie with the token; also name.0, name.1 … .")
+    bearer: bool = Field(True, description="Accept Authorization: Bearer too.")
+    forward_token: bool = Field(True, description="Send the user's token on as Authorization: Bearer.")
+    allowed_origins: list[Origin] = Field(
+        default_factory=list, description="Origins of pages that may use the route, besides server.public_url."
+    )
+    issuers: list[str] | None = Field(None, description="Names of [issuers] tables; default: all.")
+    operations: list[OperationName] | None = Field(None, description="ChatKit operations; default: all.")
+    forward_headers: list[ForwardedHeader] = Field(
+        default_factory=list, description="Further client headers to send on."
+    )
+    max_body: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Bytes of a request body.")
+    max_metadata: int = Field(
+        32 * 1024,
+        ge=0,
+        le=1024 * 1024,
+        description="Bytes of the client's own metadata: page context needs 2 to 20 KB.",
+    )
+    max_token: int = Field(
+        16 * 1024, ge=256, le=64 * 1024, description=f"Bytes of a token; {MAX_PARTS} cookie parts hold 40 KB."
+    )
+    body_timeout: Seconds = Field(30, description="Seconds until the request body is complete.")
+    heartbeat: float = Field(
+        15, ge=0.05, le=60, description="Seconds of silence before a heartbeat: below the 60 s idle cut of proxies."
+    )
+    max_event_tail: int = Field(
+        64 * 1024, ge=1024, description="Bytes of an unfinished event held back; a longer one flows as it comes."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    trust: TrustSettings = Field(default_factory=TrustSettings)
+    issuers: dict[TableName, IssuerSettings] = Field(min_length=1)
+    backends: dict[TableName, BackendSettings] = Field(min_length=1)
+    routes: dict[TableName, RouteSettings] = Field(min_length=1)
+
+    @property
+    def public_url(self) -> str:
+        return self.server.public_url or f"http://{self.server.host}:{self.server.port}"

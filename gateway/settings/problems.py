@@ -1,0 +1,61 @@
+"""What is wrong with settings that no single value shows: names that lead nowhere, two things at one place."""
+
+from collections.abc import Iterable, Mapping
+
+from gateway.settings.model import BackendSettings, IssuerSettings, Settings
+
+
+def cross_problems(settings: Settings) -> list[str]:
+    """What no single value shows: names that lead nowhere, two things at one place."""
+    return [
+        *_issuer_problems(settings.issuers),
+        *_backend_problems(settings.backends),
+        *_route_problems(settings),
+        *_trust_problems(settings),
+    ]
+
+
+def _issuer_problems(issuers: Mapping[str, IssuerSettings]) -> Iterable[str]:
+    seen: dict[str, str] = {}
+    for name, issuer in issuers.items():
+        given = [key for key in ("jwks_url", "discovery_url", "jwks_file") if getattr(issuer, key) is not None]
+        if len(given) != 1:
+            yield (
+                f"issuers.{name}: has {' and '.join(given) or 'no place for its keys'}; set exactly one of jwks_url, "
+                "discovery_url, jwks_file"
+            )
+        if issuer.issuer in seen:
+            yield f"issuers.{name}.issuer: {issuer.issuer!r} is also issuers.{seen[issuer.issuer]}; remove one"
+        seen[issuer.issuer] = name
+
+
+def _backend_problems(backends: Mapping[str, BackendSettings]) -> Iterable[str]:
+    for name, backend in backends.items():
+        if backend.ca_file is not None and not backend.ca_file.is_file():
+            yield f"backends.{name}.ca_file: no file {backend.ca_file}"
+        if backend.ca_file is not None and not backend.url.startswith("https://"):
+            yield f"backends.{name}.ca_file: is set, but url is not https"
+
+
+def _route_problems(settings: Settings) -> Iterable[str]:
+    paths: dict[str, str] = {}
+    for name, route in settings.routes.items():
+        if route.backend not in settings.backends:
+            yield f"routes.{name}.backend: no [backends.{route.backend}]; there are {', '.join(settings.backends)}"
+        for issuer in route.issuers or ():
+            if issuer not in settings.issuers:
+                yield f"routes.{name}.issuers: no [issuers.{issuer}]; there are {', '.join(settings.issuers)}"
+        if route.cookie is None and not route.bearer:
+            yield f"routes.{name}: takes neither a cookie nor a bearer token; set cookie or bearer = true"
+        if route.path in paths:
+            yield f"routes.{name}.path: {route.path} is also routes.{paths[route.path]}; change one"
+        paths[route.path] = name
+
+
+def _trust_problems(settings: Settings) -> Iterable[str]:
+    for path in settings.trust.signing_keys:
+        if not path.is_file():
+            yield (
+                f"trust.signing_keys: no file {path}; make one with: "
+                f"openssl ecparam -name prime256v1 -genkey -noout -out {path}"
+            )

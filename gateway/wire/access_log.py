@@ -1,0 +1,76 @@
+"""One log line per request, and the request id that ties it to the other logs.
+
+The outermost layer: it sees what really went out. It decides nothing and holds nothing back.
+"""
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+
+from gateway.wire.asgi import App, Message, Receive, Scope, Send
+from gateway.wire.record import RequestRecord, attach
+
+logger = logging.getLogger("gateway.access")
+
+# What a proxy in front may have made: UUIDs, trace ids, nginx's and Envoy's ids. Anything else is replaced.
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+
+class AccessLog:
+    """Writes the line.
+
+    Args:
+        app: What to watch.
+        quiet_paths: Paths whose successes are not logged: probes ask every few seconds.
+        clock: Monotonic seconds.
+        make_id: A fresh request id.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        quiet_paths: frozenset[str] = frozenset(),
+        clock: Callable[[], float] = time.monotonic,
+        make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._app = app
+        self._quiet_paths = quiet_paths
+        self._clock = clock
+        self._make_id = make_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = find_request_id(scope["headers"]) or self._make_id()
+        record = RequestRecord(request_id=request_id, started=self._clock(), method=scope["method"])
+        attach(scope, record)
+
+        async def observe(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message = {**message, "headers": headers}
+            else:
+                if record.first_byte is None and message.get("body"):
+                    record.first_byte = self._clock()
+                record.bytes_out += len(message.get("body", b""))
+                record.complete = not message.get("more_body", False)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observe)
+        finally:
+            if record.failure is not None or scope["path"] not in self._quiet_paths:
+                blameless = record.failure is None or record.failure.source == "client"
+                level = logging.INFO if blameless else logging.WARNING
+                logger.log(level, "request", extra={"fields": record.fields(self._clock())})
+
+
+def find_request_id(headers: list[tuple[bytes, bytes]]) -> str | None:
+    """The client's or front proxy's request id, if there is exactly one and it is a plain token."""
+    values = [value for name, value in headers if name == b"x-request-id"]
+    return values[0].decode() if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]) else None

@@ -1,0 +1,93 @@
+"""Which headers go on to a backend, and which come back.
+
+Rules: in is never changed, out is new. Towards the backend only an allow-list survives; towards the client everything
+but connection-level headers, cookies and names that are the gateway's own. Knows nothing of routes or identities.
+"""
+
+from collections.abc import Iterable
+
+Headers = list[tuple[bytes, bytes]]
+
+# What a ChatKit backend needs to read a body and to speak the user's language; nothing here says who the user is.
+FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id", b"traceparent"})
+
+# RFC 9110 section 7.6.1, and the older names still seen.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+# Names a route may never forward: they decide who the caller is, or how the message is framed.
+NEVER_FORWARDED = HOP_BY_HOP | {
+    b"authorization",
+    b"content-length",
+    b"content-encoding",
+    b"content-digest",
+    b"repr-digest",
+    b"digest",
+    b"cookie",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"origin",
+    b"x-real-ip",
+    b"x-request-id",
+}
+_NEVER_FORWARDED_PREFIXES = (b"x-gateway-", b"x-forwarded-", b"sec-", b"proxy-", b"x-original-")
+
+# A backend sets no cookies for the gateway's host and does not speak for the gateway.
+_NOT_RETURNED = HOP_BY_HOP | {b"set-cookie", b"set-cookie2", b"date", b"server", b"x-request-id", b"clear-site-data"}
+_NOT_RETURNED_PREFIXES = (b"x-gateway-", b"access-control-")
+
+
+def is_forwardable(name: bytes) -> bool:
+    """May a route's ``forward_headers`` list this (lower-case) name?"""
+    return name not in NEVER_FORWARDED and not name.startswith(_NEVER_FORWARDED_PREFIXES) and b"_" not in name
+
+
+def select_request_headers(headers: Iterable[tuple[bytes, bytes]], allowed: frozenset[bytes]) -> Headers:
+    """The client's headers that go on: exactly the names in ``allowed``, in order, repeats kept.
+
+    Names are compared as ASGI gives them, in lower case and to the letter, so no spelling variant gets by.
+    """
+    return [(name, value) for name, value in headers if name in allowed]
+
+
+def select_answer_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """The backend's headers that go back to the client, in order, repeats kept.
+
+    What `Connection` names is dropped too. Source: RFC 9110 section 7.6.1.
+    """
+    pairs = list(headers)
+    named = {token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")} - {
+        b""
+    }
+    return [
+        (name, value)
+        for name, value in pairs
+        if name not in _NOT_RETURNED and name not in named and not name.startswith(_NOT_RETURNED_PREFIXES)
+    ]
+
+
+def only_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The value of a header that may appear once.
+
+    Returns:
+        The value; None when the header is missing.
+
+    Raises:
+        ValueError: The header is repeated.
+    """
+    values = [value for key, value in headers if key == name]
+    if len(values) > 1:
+        raise ValueError(f"{len(values)} {name.decode('latin-1')} headers, expected one")
+    return values[0] if values else None

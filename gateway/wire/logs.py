@@ -1,0 +1,65 @@
+"""How log lines look: JSON for machines, one readable line for people. Both on standard error.
+
+Rules: an event is a fixed message with named fields; every value is escaped, so that none can start a line of its own.
+Decides nothing about what is logged.
+"""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+# uvicorn says this when an answer breaks off; our own line has said it already, with the reason.
+_SAID_ALREADY = frozenset({"ASGI callable returned without completing response.", "Invalid HTTP request received."})
+
+
+def configure_logging(style: Literal["json", "console"], level: str) -> None:
+    """Send every logger of this process through one handler."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
+    handler.addFilter(lambda record: record.msg not in _SAID_ALREADY)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {name: value for name, value in _fields(record).items() if value is not None}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """``12:00:00 info request status=200``, with a traceback below if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        pairs = [f"{name}={_show(value)}" for name, value in _fields(record).items() if value is not None]
+        line = " ".join([_time(record)[11:19], record.levelname.lower(), record.getMessage(), *pairs])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    fields: dict[str, Any] = getattr(record, "fields", {})
+    return fields
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+
+def _show(value: Any) -> str:
+    text = str(value)
+    return text if text.isascii() and text.isprintable() and " " not in text and '"' not in text else json.dumps(text)

@@ -1,0 +1,93 @@
+"""What is known of a request while it runs: filled as the request travels, written as one log line at its end.
+
+The one mutable value of the request path. It holds nothing secret: the user is a digest, an error is its code and an
+operator's sentence.
+"""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from gateway.errors import ClientDisconnected, Draining, GatewayError
+from gateway.identity import Identity
+
+Headers = list[tuple[bytes, bytes]]
+
+_KEY = "gateway.record"
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestRecord:
+    """One request's facts.
+
+    Attributes:
+        request_id: Made here or kept from the client.
+        started: Monotonic seconds.
+        answer_headers: Go on every answer of this request: cross-origin permission, for one.
+        streaming: Past authentication, on an operation that is answered with a stream.
+        status: Of the answer, None until it has started.
+        first_byte: Monotonic seconds of the first body byte.
+    """
+
+    request_id: str
+    started: float
+    method: str
+    route: str | None = None
+    operation: str | None = None
+    user: str | None = None
+    credential: str | None = None
+    streaming: bool = False
+    answer_headers: Headers = field(default_factory=list)
+    status: int | None = None
+    first_byte: float | None = None
+    bytes_out: int = 0
+    complete: bool = False
+    failure: GatewayError | None = None
+
+    def note_identity(self, identity: Identity) -> None:
+        """Remember who it is as a digest: enough to follow one user through the log, not to learn who that is."""
+        self.user = sha256(f"{identity.issuer}\0{identity.subject}".encode()).hexdigest()[:16]
+
+    @property
+    def ended_by(self) -> str:
+        """Who ended it: complete, client (it left), backend, gateway (it refused or failed) or drain."""
+        if self.failure is None:
+            return "complete" if self.complete else "gateway"
+        if isinstance(self.failure, Draining):
+            return "drain"
+        if isinstance(self.failure, ClientDisconnected):
+            return "client"
+        return "backend" if self.failure.source == "backend" else "gateway"
+
+    def fields(self, ended: float) -> Mapping[str, Any]:
+        """The log line. ``ended`` is monotonic seconds; durations come out in milliseconds."""
+        return {
+            "request_id": self.request_id,
+            "route": self.route,
+            "operation": self.operation,
+            "user": self.user,
+            "credential": self.credential,
+            "status": 499 if isinstance(self.failure, ClientDisconnected) else self.status,
+            "ended_by": self.ended_by,
+            "code": self.failure.code if self.failure else None,
+            "source": self.failure.source if self.failure else None,
+            "reason": str(self.failure) if self.failure else None,
+            "first_byte_ms": _milliseconds(self.first_byte, self.started),
+            "duration_ms": _milliseconds(ended, self.started),
+            "bytes_out": self.bytes_out,
+        }
+
+
+def attach(scope: MutableMapping[str, Any], record: RequestRecord) -> None:
+    scope[_KEY] = record
+
+
+def record_of(scope: Mapping[str, Any]) -> RequestRecord:
+    """The record of the request that ``scope`` (ASGI) belongs to."""
+    record: RequestRecord = scope[_KEY]
+    return record
+
+
+def _milliseconds(end: float | None, start: float) -> float | None:
+    return None if end is None else round((end - start) * 1000, 2)

@@ -1,0 +1,49 @@
+"""The client's side of one answer: head, pieces, end.
+
+Rules: every answer carries the request's own headers (cross-origin permission); of the backend's headers only what
+`headers.select_answer_headers` lets through; a stream says that nobody on the way may collect or change it.
+"""
+
+from gateway.wire.answers import STREAM_HEADERS
+from gateway.wire.asgi import Send
+from gateway.wire.headers import Headers, select_answer_headers
+
+# Of a stream these are ours: its length is not known, and its caching is settled.
+_SET_ON_STREAMS = frozenset({b"content-type", b"content-length", b"cache-control", b"x-accel-buffering", b"etag"})
+
+
+class ClientReply:
+    """Sends one answer over ASGI.
+
+    Args:
+        send: The request's.
+        headers: Go on this answer whatever it is.
+    """
+
+    __slots__ = ("_headers", "_send")
+
+    def __init__(self, send: Send, headers: Headers) -> None:
+        self._send = send
+        self._headers = headers
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """The head of an answer in one piece."""
+        await self._start(status, select_answer_headers(headers))
+
+    async def start_stream(self, headers: Headers) -> None:
+        """The head of an event stream."""
+        kept = [pair for pair in select_answer_headers(headers) if pair[0] not in _SET_ON_STREAMS]
+        await self._start(200, STREAM_HEADERS + kept)
+
+    async def write(self, data: bytes) -> None:
+        """A piece of the body, out at once; waits while the client does not keep up."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self, data: bytes = b"") -> None:
+        """The last piece."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        ours = {name for name, _ in self._headers}
+        kept = [pair for pair in headers if pair[0] not in ours]
+        await self._send({"type": "http.response.start", "status": status, "headers": kept + self._headers})

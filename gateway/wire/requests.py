@@ -1,0 +1,90 @@
+"""Reading a request's body, and noticing that its client has gone.
+
+Rules: first the body is read, then the same channel is watched, never both at once: two readers would steal each
+other's messages. A body that is declared too large is refused unread.
+
+Sources: the ASGI specification, HTTP 2.3; RFC 9110 section 8.6 (Content-Length).
+"""
+
+import asyncio
+from types import TracebackType
+
+from gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
+from gateway.wire.asgi import Receive
+
+
+async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], *, max_body: int, timeout: float) -> bytes:
+    """The whole body.
+
+    Args:
+        max_body: Bytes.
+        timeout: Seconds for the whole of it.
+
+    Raises:
+        BodyTooLarge: Declared or turned out larger.
+        RequestTimeout: It did not come in time.
+        ClientDisconnected: The client left before it was complete.
+    """
+    declared = next((value for name, value in headers if name == b"content-length"), b"0")
+    # The parser has checked that this is a number; its length is checked before Python makes an integer of it.
+    if len(declared) > 15 or int(declared) > max_body:
+        raise BodyTooLarge(f"content-length {declared!r:.40}, max_body is {max_body}")
+    try:
+        async with asyncio.timeout(timeout):
+            return await _collect(receive, max_body)
+    except TimeoutError as exc:
+        raise RequestTimeout(f"body not complete within {timeout:.0f} s") from exc
+
+
+class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel_on_disconnect(receive):``
+    """Cancel what runs inside when the client goes away, and raise ClientDisconnected in its place.
+
+    Built like `asyncio.timeout`: one watching task, no task group, so that errors come out as they are. Nothing inside
+    may await after the last byte of the answer was sent: the server reports that as a disconnect too.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._task: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._cancelling = 0
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.current_task()
+        self._cancelling = self._task.cancelling() if self._task else 0
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if not self._gone or self._task is None:
+            return
+        outer = self._task.uncancel() > self._cancelling
+        if kind is asyncio.CancelledError and not outer:
+            raise ClientDisconnected("left before the answer was complete") from exc
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _collect(receive: Receive, max_body: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("left before its body was complete")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_body:
+            raise BodyTooLarge(f"body of more than {max_body} bytes")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
