@@ -63,9 +63,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_size = 0
+        self._head_size = 0  # bytes received since the request began
+        self._counted = 0  # bytes of its parsed parts
         self._in_head = True
-        self._refusal: GatewayError | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -83,16 +83,22 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._arm_head_timer()
             self._head_size += len(data)
         super().data_received(data)
+        # A head that is not complete yet; one that came in a single read is counted header by header.
         if self._in_head and self._head_size > self.limits.max_head and not self.transport.is_closing():
             self._refuse(HeadersTooLarge(f"head of more than {self.limits.max_head} bytes"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_head, self._counted = True, 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= self.limits.max_headers:
             raise HeadersTooLarge(f"more than {self.limits.max_headers} headers")
+        self._count(len(name) + len(value) + len(b": \r\n"))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -123,8 +129,18 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, error: GatewayError) -> None:
         logger.info("request refused", extra={"fields": {"code": error.code, "reason": str(error)}})
         self._disarm()
-        self.transport.write(build_refusal(error))
+        # Behind an answer that is still under way another one would be taken for its continuation.
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.write(build_refusal(error))
         self.transport.close()
+
+    def _count(self, size: int) -> None:
+        self._counted += size
+        if self._counted > self.limits.max_head:
+            raise HeadersTooLarge(f"head of more than {self.limits.max_head} bytes")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """An upgrade is not done, and the request is served as what it is otherwise; no news."""
 
     def _arm_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.limits.head_timeout, self._head_is_late)
