@@ -1,0 +1,338 @@
+"""The relay: what a client sees of a backend's answer."""
+
+import asyncio
+
+import pytest
+
+from gateway.backends.relay import RelayTimes, relay_answer, relay_stream
+from gateway.chatkit.frames import ChatKitFraming, error_frame_for
+from gateway.errors import (
+    BackendBusy,
+    BackendFailed,
+    BackendInterrupted,
+    BackendInvalid,
+    BackendRefused,
+    BackendTimeout,
+    Draining,
+    GatewayError,
+)
+from tests.gateway.backends.world import RememberingReply, build_request, world
+from tests.support.scripted import Exchange, Script
+
+TIMES = RelayTimes(first_byte=2, idle=2, heartbeat=1)
+FRAMING = ChatKitFraming(max_tail=1024, error_frame=lambda error: error_frame_for(error, "r1"))
+START = ("start_stream",)
+
+
+def frame(error: type[GatewayError]) -> bytes:
+    text = f'"message":"{error.message} (request r1)","allow_retry":{str(error.retry).lower()}'
+    return b'data: {"type":"error","code":"custom",' + text.encode() + b"}\n\n"
+
+
+async def stream(
+    script: Script, times: RelayTimes = TIMES, framing: ChatKitFraming = FRAMING
+) -> tuple[RememberingReply, GatewayError | None]:
+    reply = RememberingReply()
+    async with world(script) as (_, client), client.exchange(build_request()) as answer:
+        return reply, await relay_stream(answer, reply, times, framing)
+
+
+def chunks(*data: bytes, end: bool = True) -> Script:
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        for piece in data:
+            await exchange.send_chunk(piece)
+        if end:
+            await exchange.send_chunk(b"")
+        else:
+            exchange.writer.close()
+
+    return script
+
+
+def says(status: bytes, content_type: bytes, body: bytes = b"{}") -> Script:
+    async def script(exchange: Exchange) -> None:
+        head = b"HTTP/1.1 %s\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n"
+        await exchange.send(head % (status, content_type, len(body)) + body)
+
+    return script
+
+
+async def test_events_go_out_one_by_one_as_they_come() -> None:
+    """Each event is out before the next is sent: the backend waits for it."""
+    reply = RememberingReply()
+    seen = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        for number in range(5):
+            seen.clear()
+            await exchange.send_chunk(b"data: %d\n\n" % number)
+            await asyncio.wait_for(seen.wait(), 2)
+        await exchange.send_chunk(b"")
+
+    class Watching(RememberingReply):
+        async def write(self, data: bytes) -> None:
+            await reply.write(data)
+            seen.set()
+
+    async with world(script) as (_, client), client.exchange(build_request()) as answer:
+        assert await relay_stream(answer, Watching(), TIMES, FRAMING) is None
+
+    assert reply.calls == [("write", b"data: %d\n\n" % number) for number in range(5)]
+
+
+async def test_an_unfinished_event_is_held_until_it_ends() -> None:
+    """Half an event never goes out; whole ones before it do at once."""
+    reply, failure = await stream(chunks(b"data: 1\n\ndata: ", b"2\n", b"\ndata: 3\n\n"))
+
+    assert failure is None
+    assert reply.calls == [
+        START,
+        ("write", b"data: 1\n\n"),
+        ("write", b"data: 2\n\ndata: 3\n\n"),
+        ("end", b""),
+    ]
+
+
+async def test_what_is_left_at_a_clean_end_goes_out_too() -> None:
+    """Bytes are the backend's: a last event without its blank line is passed on as it is."""
+    reply, failure = await stream(chunks(b"data: 1\n\ndata: 2"))
+
+    assert failure is None
+    assert reply.body == b"data: 1\n\ndata: 2"
+
+
+async def test_a_death_in_mid_event_becomes_one_error_event() -> None:
+    """The client gets the last whole event, then why it ends; never the torn one."""
+    reply, failure = await stream(chunks(b"data: 1\n\n", b'data: {"ty', end=False))
+
+    assert isinstance(failure, BackendInterrupted)
+    assert reply.calls == [START, ("write", b"data: 1\n\n"), ("end", frame(BackendInterrupted))]
+
+
+async def test_an_event_larger_than_the_tail_flows_and_a_death_inside_it_says_nothing() -> None:
+    """An error event inside an event would be unreadable: the answer is left unfinished instead."""
+    reply, failure = await stream(chunks(b"data: " + b"a" * 2000, b"b" * 10, end=False))
+
+    assert isinstance(failure, BackendInterrupted)
+    assert reply.body == b"data: " + b"a" * 2000 + b"b" * 10
+    assert reply.calls[-1][0] == "write"
+
+
+async def test_after_a_large_event_the_next_failure_is_an_event_again() -> None:
+    """Its end puts the client between events, also when the blank line comes in two pieces."""
+    reply, _ = await stream(chunks(b"data: " + b"a" * 2000, b"b\n", b"\n", end=False))
+
+    assert reply.calls[-1] == ("end", frame(BackendInterrupted))
+
+
+async def test_silence_is_filled_with_heartbeats_between_events() -> None:
+    """While the backend thinks the client gets comment lines; a held beginning of an event does not stop them."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await exchange.send_chunk(b"data: 1\n\nda")
+        await asyncio.sleep(0.25)
+        await exchange.send_chunk(b"ta: 2\n\n")
+        await exchange.send_chunk(b"")
+
+    reply, failure = await stream(script, RelayTimes(first_byte=2, idle=2, heartbeat=0.1))
+
+    assert failure is None
+    assert reply.steps == [
+        START,
+        ("write", b"data: 1\n\n"),
+        ("write", b":\n"),
+        ("write", b"data: 2\n\n"),
+        ("end", b""),
+    ]
+
+
+async def test_no_heartbeat_falls_into_an_event_that_flows() -> None:
+    """A comment line inside an event is allowed by the standard and misread by clients; it is not sent."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await exchange.send_chunk(b"data: " + b"a" * 2000)
+        await asyncio.sleep(0.15)
+        await exchange.send_chunk(b"\n\n")
+        await exchange.send_chunk(b"")
+
+    reply, _ = await stream(script, RelayTimes(first_byte=2, idle=2, heartbeat=0.05))
+
+    assert b":\n" not in reply.body.replace(b"data: ", b"")
+
+
+async def test_a_slow_first_byte_gets_heartbeats_and_then_the_stream() -> None:
+    """After the first heartbeat the answer is a stream, whatever the backend does."""
+
+    async def script(exchange: Exchange) -> None:
+        await asyncio.sleep(0.12)
+        await chunks(b"data: 1\n\n")(exchange)
+
+    reply, failure = await stream(script, RelayTimes(first_byte=2, idle=2, heartbeat=0.05))
+
+    assert failure is None
+    assert reply.steps == [START, ("write", b":\n"), ("write", b"data: 1\n\n"), ("end", b"")]
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "error"),
+    [
+        (b"500 Oops", b"text/html", BackendFailed),
+        (b"404 Not Found", b"application/json", BackendRefused),
+        (b"302 Found", b"text/html", BackendInvalid),
+    ],
+)
+async def test_after_the_first_heartbeat_every_failure_is_an_event(
+    status: bytes, content_type: bytes, error: type[GatewayError]
+) -> None:
+    """A 4xx too: the client has been told 200 already."""
+
+    async def script(exchange: Exchange) -> None:
+        await asyncio.sleep(0.1)
+        await says(status, content_type)(exchange)
+
+    reply, failure = await stream(script, RelayTimes(first_byte=2, idle=2, heartbeat=0.05))
+
+    assert isinstance(failure, error)
+    assert reply.steps == [START, ("write", b":\n"), ("end", frame(error))]
+
+
+async def test_no_first_byte_in_time_is_an_event_after_heartbeats() -> None:
+    """first_byte bounds the whole wait."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.gone()
+
+    reply, failure = await stream(script, RelayTimes(first_byte=0.12, idle=2, heartbeat=0.05))
+
+    assert isinstance(failure, BackendTimeout)
+    assert reply.calls[0] == START
+    assert reply.calls[-1] == ("end", frame(BackendTimeout))
+
+
+async def test_silence_in_mid_stream_is_bounded() -> None:
+    """idle seconds without a byte end the stream with an event."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await exchange.send_chunk(b"data: 1\n\n")
+        await exchange.gone()
+
+    reply, failure = await stream(script, RelayTimes(first_byte=2, idle=0.12, heartbeat=0.05))
+
+    assert isinstance(failure, BackendTimeout)
+    assert reply.calls[-1] == ("end", frame(BackendTimeout))
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "error"),
+    [
+        (b"500 Oops", b"text/html", BackendFailed),
+        (b"500 Oops", b"application/json", BackendFailed),
+        (b"503 Busy", b"application/json", BackendBusy),
+        (b"504 Late", b"application/json", BackendTimeout),
+        (b"302 Found", b"text/html", BackendInvalid),
+        (b"200 OK", b"application/json", BackendInvalid),
+        (b"200 OK", b"text/html", BackendInvalid),
+        (b"201 Created", b"text/event-stream", BackendInvalid),
+        (b"403 Forbidden", b"text/html", BackendRefused),
+    ],
+)
+async def test_what_is_no_stream_fails_before_anything_is_sent(
+    status: bytes, content_type: bytes, error: type[GatewayError]
+) -> None:
+    """The caller decides what a failure before the start looks like."""
+    with pytest.raises(error):
+        await stream(says(status, content_type))
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/problem+json; charset=utf-8"])
+async def test_a_refusal_in_json_is_relayed_as_it_is(content_type: bytes) -> None:
+    """The backend's own 4xx is final for the client, and its words are the backend's."""
+    reply, failure = await stream(says(b"404 Not Found", content_type, b'{"message":"no such thread"}'))
+
+    assert failure is None
+    assert reply.calls == [("start", 404), ("write", b'{"message":"no such thread"}'), ("end", b"")]
+
+
+async def test_a_drain_ends_a_stream_with_an_event_that_allows_a_retry() -> None:
+    """At the deadline the client is told, and the answer ends cleanly."""
+    reply = RememberingReply()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await exchange.gone()
+
+    async with world(script) as (_, client), client.exchange(build_request()) as answer:
+        running = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+        await asyncio.sleep(0.05)
+        client.end_exchanges(Draining("time is up"))
+        assert isinstance(await running, Draining)
+
+    assert reply.calls == [START, ("end", frame(Draining))]
+    assert b'"allow_retry":true' in frame(Draining)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "expected"),
+    [
+        (b"200 OK", b"application/json", 200),
+        (b"204 No Content", b"text/plain", 204),
+        (b"400 Bad", b"application/json", 400),
+        (b"200 OK", b"text/html", BackendInvalid),
+        (b"302 Found", b"application/json", BackendInvalid),
+        (b"404 Not Found", b"text/html", BackendRefused),
+        (b"500 Oops", b"application/json", BackendFailed),
+        (b"503 Busy", b"text/html", BackendBusy),
+        (b"504 Late", b"text/html", BackendTimeout),
+    ],
+)
+async def test_an_answer_in_one_piece_is_json_or_a_failure(
+    status: bytes, content_type: bytes, expected: int | type[GatewayError]
+) -> None:
+    """No HTML, no redirect and no foreign 5xx reaches a page."""
+    reply = RememberingReply()
+    body = b"" if expected == 204 else b"{}"
+    async with world(says(status, content_type, body)) as (_, client), client.exchange(build_request()) as answer:
+        if isinstance(expected, int):
+            assert await relay_answer(answer, reply, TIMES) is None
+            assert reply.calls[0] == ("start", expected)
+            assert reply.body == body
+        else:
+            with pytest.raises(expected):
+                await relay_answer(answer, reply, TIMES)
+            assert reply.calls == []
+
+
+async def test_a_broken_answer_in_one_piece_is_left_unfinished() -> None:
+    """Truncation is visible: the reply is never ended."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{")
+        exchange.writer.close()
+
+    reply = RememberingReply()
+    async with world(script) as (_, client), client.exchange(build_request()) as answer:
+        assert isinstance(await relay_answer(answer, reply, TIMES), BackendInterrupted)
+
+    assert [call[0] for call in reply.calls] == ["start", "write"]
+
+
+async def test_silence_in_an_answer_in_one_piece_is_bounded() -> None:
+    """Before the head as an error, behind it as a broken answer."""
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.body == b"late":
+            await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n")
+        await exchange.gone()
+
+    times = RelayTimes(first_byte=0.05, idle=0.05, heartbeat=1)
+    async with world(script) as (_, client):
+        async with client.exchange(build_request()) as answer:
+            with pytest.raises(BackendTimeout):
+                await relay_answer(answer, RememberingReply(), times)
+        async with client.exchange(build_request(b"late")) as answer:
+            assert isinstance(await relay_answer(answer, RememberingReply(), times), BackendTimeout)

@@ -1,0 +1,63 @@
+"""Paths to routes."""
+
+import pytest
+
+from gateway.backends.routes import RouteTable
+from gateway.errors import MalformedPath, RouteNotFound
+
+
+def test_a_path_matches_its_route_and_no_other() -> None:
+    """Exact match: neither case, nor a trailing slash, nor a prefix is forgiven."""
+    table = RouteTable({b"/chatkit": "a", b"/b/chat%20kit": "b"})
+
+    assert table.match(b"/chatkit") == "a"
+    assert table.match(b"/b/chat%20kit") == "b"
+    for path in (b"/CHATKIT", b"/chatkit/", b"/chatkit/x", b"/chat", b"/"):
+        with pytest.raises(RouteNotFound):
+            table.match(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"",
+        b"chatkit",
+        b"//chatkit",
+        b"/public/../chatkit",
+        b"/./chatkit",
+        b"/chatkit/..",
+        b"/%2e%2e/chatkit",
+        b"/%2E%2E/chatkit",
+        b"/chat%2fkit",
+        b"/chat%2Fkit",
+        b"/%63hatkit",
+        b"/chatkit%00",
+        b"/chatkit%0A",
+        b"/chatkit;x=1",
+        b"/chat\\kit",
+        b"/chat%5Ckit",
+        b"/chatkit%",
+        b"/chatkit%2",
+        b"/%252e",
+        b"/ch\xc3\xa4tkit",
+        b"/chat kit",
+        b"/chatkit\n",
+        b"http://evil/chatkit",
+        b"*",
+    ],
+)
+def test_a_path_that_is_not_canonical_is_refused_not_repaired(path: bytes) -> None:
+    """What the next hop might read differently is a 400, whatever it would match."""
+    with pytest.raises(MalformedPath):
+        RouteTable({b"/chatkit": "a"}).match(path)
+
+
+def test_a_table_takes_only_canonical_paths() -> None:
+    """A route that nobody could reach is a mistake in the settings."""
+    with pytest.raises(MalformedPath):
+        RouteTable({b"/a//b": "a"})
+
+
+def test_repr_names_the_paths() -> None:
+    """An operator sees what is routed."""
+    assert repr(RouteTable({b"/b": 1, b"/a": 2})) == "<RouteTable /a /b>"

@@ -1,0 +1,62 @@
+"""What the tests of this folder build: a client for a scripted backend, requests, a reply that remembers."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.backends.client import Address, BackendClient, BackendLimits, BackendRequest
+from tests.support.scripted import Script, ScriptedBackend, scripted_backend
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def build_client(port: int, *, socket: str | None = None, **limits: Any) -> BackendClient:
+    given = {"connect_timeout": 2.0, "keep_alive": 4.0, "max_connections": 10, **limits}
+    address = Address(host="127.0.0.1", port=port, authority=b"agent.test", path=b"/chatkit", socket=socket)
+    return BackendClient(name="support", address=address, limits=BackendLimits(**given))
+
+
+def build_request(body: bytes = b"{}", *, method: str = "POST", headers: Headers | None = None) -> BackendRequest:
+    return BackendRequest(method=method, path=b"/chatkit", headers=headers or [], body=body)
+
+
+@contextlib.asynccontextmanager
+async def world(script: Script, **limits: Any) -> AsyncIterator[tuple[ScriptedBackend, BackendClient]]:
+    """A backend that follows ``script``, and a client for it."""
+    async with scripted_backend(script) as backend:
+        client = build_client(backend.port, **limits)
+        try:
+            yield backend, client
+        finally:
+            client.close()
+
+
+@dataclass(slots=True)
+class RememberingReply:
+    """The client's side: every call, in order."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    async def start(self, status: int, headers: Headers) -> None:
+        self.calls.append(("start", status))
+
+    async def start_stream(self, headers: Headers) -> None:
+        self.calls.append(("start_stream",))
+
+    async def write(self, data: bytes) -> None:
+        self.calls.append(("write", data))
+
+    async def end(self, data: bytes = b"") -> None:
+        self.calls.append(("end", data))
+
+    @property
+    def steps(self) -> list[tuple[Any, ...]]:
+        """The calls, runs of heartbeats counted once: how many fit into a silence is the machine's matter."""
+        heartbeat = ("write", b":\n")
+        pairs = zip(self.calls, [None, *self.calls], strict=False)
+        return [call for call, before in pairs if not call == before == heartbeat]
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(call[1] for call in self.calls if call[0] in ("write", "end"))
