@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +35,7 @@ from gateway.wire.access_log import AccessLog
 from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.headers import FORWARDED
 from gateway.wire.rescue import Rescue
-from gateway.wire.server import DrainTimes, ServerLimits, open_socket
-from gateway.wire.server import serve as run_server
+from gateway.wire.server import DrainingServer, DrainTimes, ServerLimits, build_server, open_socket
 
 logger = logging.getLogger("gateway.app")
 
@@ -155,25 +155,32 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> int:
     Raises:
         OSError: The port is taken, or may not be opened.
     """
-    server = settings.server
-    sock = open_socket(server.host, server.port, server.backlog)
+    server, sock = open_server(settings, extra_routes=extra_routes)
+    server.run([sock])
+    return 0
+
+
+def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> tuple[DrainingServer, socket.socket]:
+    """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
+    table = settings.server
+    sock = open_socket(table.host, table.port, table.backlog)
     port = sock.getsockname()[1]
-    if port != server.port:
-        settings = settings.model_copy(update={"server": server.model_copy(update={"port": port})})
-    routes = ", ".join(f"{table.path} to {table.backend}" for table in settings.routes.values())
-    return run_server(
+    if port != table.port:
+        settings = settings.model_copy(update={"server": table.model_copy(update={"port": port})})
+    routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
+    server = build_server(
         build_app(settings, extra_routes=extra_routes),
-        sock,
         limits=ServerLimits(
-            max_head=server.max_head,
-            max_headers=server.max_headers,
-            head_timeout=server.head_timeout,
-            keep_alive=server.keep_alive,
-            write_timeout=server.write_timeout,
+            max_head=table.max_head,
+            max_headers=table.max_headers,
+            head_timeout=table.head_timeout,
+            keep_alive=table.keep_alive,
+            write_timeout=table.write_timeout,
         ),
-        times=DrainTimes(delay=server.drain_delay, timeout=server.drain_timeout),
-        on_ready=lambda: print(f"gateway ready on http://{server.host}:{port} ({routes})", flush=True),
+        times=DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout),
+        on_ready=lambda: print(f"gateway ready on http://{table.host}:{port} ({routes})", flush=True),
     )
+    return server, sock
 
 
 def build_issuer(table: IssuerSettings, client: httpx.AsyncClient) -> TrustedIssuer:

@@ -19,9 +19,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(app: Any, **options: Any) -> Iterator[str]:
-    """Serve ``app`` on 127.0.0.1 and give its base URL; stopped, and its open connections cut, at the end."""
-    sock = socket.create_server(("127.0.0.1", 0))
+def serve(app: Any, *, port: int = 0, **options: Any) -> Iterator[str]:
+    """Serve ``app`` on 127.0.0.1 and give its base URL; stopped, and its open connections cut, at the end.
+
+    Args:
+        port: 0 takes a free one.
+    """
+    sock = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=0, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
