@@ -43,7 +43,9 @@ def gateway_line(record: Record, user: Record) -> str:
 
 def backend_line(record: Record) -> str:
     """The backend's access log: the thread it wrote to, and how many items its model was given."""
-    return "backend: " + figures({name: record.get(name) for name in ("thread", "items", "status")})
+    return "backend: " + figures(
+        {"thread": record.get("thread_id"), "items": record.get("items"), "status": record.get("status")}
+    )
 
 
 def figures(values: Mapping[str, object]) -> str:

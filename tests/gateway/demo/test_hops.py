@@ -38,11 +38,11 @@ def test_the_gateways_line_is_made_of_its_own_figures(tmp_path: Path) -> None:
 def test_a_figure_nobody_logged_is_left_out() -> None:
     """Nothing is made up."""
     assert gateway_line({"status": 200}, ALICE) == "gateway: user=Alice Example (alice@example.test) status=200"
-    assert backend_line({"thread": "thr_1", "status": 200}) == "backend: thread=thr_1 status=200"
+    assert backend_line({"thread_id": "thr_1", "status": 200}) == "backend: thread=thr_1 status=200"
 
 
 def test_the_backends_line_says_where_it_went_and_what_the_model_got() -> None:
     """The thread, the number of items, the status; nothing about the user."""
-    record = {"user": "1f", "thread": "thr_1", "items": 2, "status": 200, "duration": 0.5}
+    record = {"user": "1f", "thread_id": "thr_1", "items": 2, "status": 200, "duration": 0.5}
 
     assert backend_line(record) == "backend: thread=thr_1 items=2 status=200"
