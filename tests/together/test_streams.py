@@ -1,0 +1,273 @@
+"""What travels through the running gateway while it travels: nothing held back, nothing left behind."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from chatkit.types import ErrorEvent
+
+from tests.support.issuer import Issuer
+from tests.support.running import running_gateway
+from tests.support.scripted import Exchange, Script, ScriptedBackend, json_answer, scripted_backend
+from tests.support.servers import free_port, serve
+from tests.together.world import ORIGIN, decode, gateway_toml, issuer_app
+
+CREATE = json.dumps({"type": "threads.create", "params": {"input": {"content": []}}}).encode()
+LIST = json.dumps({"type": "threads.list", "params": {}}).encode()
+
+
+class Page:
+    """A signed-in page with a streaming client."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = f"{url}/chatkit"
+        self.headers = {"cookie": f"auth_token={token}", "origin": ORIGIN, "content-type": "application/json"}
+        self.client = httpx.AsyncClient(timeout=10)
+
+    async def post(self, body: bytes) -> httpx.Response:
+        return await self.client.post(self.url, content=body, headers=self.headers)
+
+    def stream(self, body: bytes) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+        return self.client.stream("POST", self.url, content=body, headers=self.headers)
+
+
+@contextlib.asynccontextmanager
+async def edge(folder: Path, script: Script, *, route: str = "") -> AsyncIterator[tuple[ScriptedBackend, Page]]:
+    """The running gateway before a scripted backend."""
+    issuer = Issuer()
+    async with scripted_backend(script) as backend:
+        with serve(issuer_app(issuer)) as login:
+            toml = gateway_toml(issuer, f"{login}/jwks", f"http://127.0.0.1:{backend.port}/agent", route=route)
+            with running_gateway(folder, toml) as url:
+                page = Page(url, issuer.token())
+                async with page.client:
+                    yield backend, page
+
+
+async def until(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
+    """Did it become true in time?"""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110  # what is waited for has no event: sockets closing
+                await asyncio.sleep(0.005)
+    return condition()
+
+
+async def test_each_event_arrives_before_the_next_is_sent(tmp_path: Path) -> None:
+    """The backend sends an event only when the client has seen the one before: nothing is held back anywhere."""
+    seen: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        for number in range(20):
+            event = b'data: {"type":"progress_update","text":"%d"}\n\n' % number
+            await exchange.send_chunk(event)
+            assert await asyncio.wait_for(seen.get(), 5) == event
+        await exchange.send_chunk(b"")
+
+    async with edge(tmp_path, script) as (_, page), page.stream(CREATE) as answer:
+        async for piece in answer.aiter_raw():
+            seen.put_nowait(piece)
+
+    assert answer.status_code == 200
+    assert answer.headers["x-accel-buffering"] == "no"
+
+
+@pytest.mark.parametrize("stage", ["before the head", "before the first event", "in mid-stream", "in mid-event"])
+async def test_a_client_that_leaves_is_gone_at_the_backend_within_a_second(tmp_path: Path, stage: str) -> None:
+    """At whatever point it leaves, the backend's connection is closed."""
+    reached, left = asyncio.Event(), asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if stage != "before the head":
+            await exchange.start_stream()
+        if stage in ("in mid-stream", "in mid-event"):
+            await exchange.send_chunk(b"data: 1\n\n")
+        if stage == "in mid-event":
+            await exchange.send_chunk(b"data: 2")
+        reached.set()
+        await exchange.gone()
+        left.set()
+
+    async with edge(tmp_path, script) as (_, page):
+        request = asyncio.create_task(page.post(CREATE))
+        await asyncio.wait_for(reached.wait(), 5)
+        await asyncio.sleep(0.05)
+        request.cancel()
+
+        await asyncio.wait_for(left.wait(), 1)
+
+
+async def refuse(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def die_in_mid_event(exchange: Exchange) -> None:
+    await exchange.start_stream()
+    await exchange.send_chunk(b'data: {"type":"progress_update","text":"1"}\n\ndata: {"ty')
+    exchange.reset()
+
+
+@pytest.mark.parametrize(
+    ("script", "events"),
+    [
+        (refuse, ["error"]),
+        (die_in_mid_event, ["progress_update", "error"]),
+        (json_answer(b"{}"), ["error"]),
+        (json_answer(b"{}", status=b"500 Oops"), ["error"]),
+        (json_answer(b"{}", status=b"302 Found", headers=b"location: http://evil.test/\r\n"), ["error"]),
+    ],
+)
+async def test_a_streaming_operation_fails_as_an_event_and_is_sent_once(
+    tmp_path: Path, script: Script, events: list[str]
+) -> None:
+    """After authentication never a 5xx or a redirect, which ChatKit would answer by sending it five times again."""
+    async with edge(tmp_path, script) as (backend, page):
+        answer = await page.post(CREATE)
+
+    decoded = decode(answer.content)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert [event.type for event in decoded] == events
+    assert isinstance(decoded[-1], ErrorEvent)
+    assert decoded[-1].allow_retry
+    assert answer.headers["x-request-id"] in (decoded[-1].message or "")
+    assert len(backend.exchanges) == 1
+
+
+async def test_a_backend_that_is_not_there_is_an_event_or_a_problem(tmp_path: Path) -> None:
+    """Streaming operations get the event, JSON operations problem+json; both can be read by the page."""
+    issuer = Issuer()
+    with serve(issuer_app(issuer)) as login:
+        toml = gateway_toml(issuer, f"{login}/jwks", f"http://127.0.0.1:{free_port()}/agent")
+        with running_gateway(tmp_path, toml) as url:
+            page = Page(url, issuer.token())
+            async with page.client:
+                streaming, json_operation = await page.post(CREATE), await page.post(LIST)
+
+    assert (streaming.status_code, json_operation.status_code) == (200, 502)
+    assert [event.type for event in decode(streaming.content)] == ["error"]
+    assert json_operation.headers["content-type"] == "application/problem+json"
+    assert json_operation.json()["code"] == "backend_unavailable"
+    assert json_operation.json()["message"]
+    for answer in (streaming, json_operation):
+        assert answer.headers["access-control-allow-origin"] == ORIGIN
+        assert answer.headers["vary"] == "origin"
+
+
+async def test_the_backends_own_refusal_comes_through(tmp_path: Path) -> None:
+    """Its 4xx in JSON is final for the client, on streaming operations too."""
+    async with edge(tmp_path, json_answer(b'{"message":"no such thread"}', status=b"404 Not Found")) as (_, page):
+        answer = await page.post(CREATE)
+
+    assert (answer.status_code, answer.json()) == (404, {"message": "no such thread"})
+
+
+async def test_silence_is_filled_with_heartbeats(tmp_path: Path) -> None:
+    """Before the first byte and between events a comment line, alone, keeps proxies from cutting the stream."""
+
+    async def script(exchange: Exchange) -> None:
+        await asyncio.sleep(0.2)
+        await exchange.start_stream()
+        await exchange.send_chunk(b'data: {"type":"progress_update","text":"1"}\n\n')
+        await asyncio.sleep(0.2)
+        await exchange.send_chunk(b'data: {"type":"progress_update","text":"2"}\n\n')
+        await exchange.send_chunk(b"")
+
+    async with edge(tmp_path, script, route="heartbeat = 0.05") as (_, page):
+        answer = await page.post(CREATE)
+
+    before, _, after = answer.content.partition(b'data: {"type":"progress_update","text":"1"}\n\n')
+    assert before
+    assert before.replace(b":\n", b"") == b""
+    assert after.startswith(b":\n")
+    assert b"\n\n:" not in answer.content.replace(b"\n\n:\n", b"")
+
+
+async def test_what_a_backend_may_not_say_does_not_come_through(tmp_path: Path) -> None:
+    """Cookies, the gateway's own names and cross-origin permission are not a backend's to set."""
+    headers = (
+        b"set-cookie: auth_token=evil\r\nx-gateway-assertion: evil\r\naccess-control-allow-origin: *\r\n"
+        b"x-request-id: evil\r\nconnection: x-private\r\nx-private: 1\r\nx-public: 1\r\n"
+    )
+    async with edge(tmp_path, json_answer(b"{}", headers=headers)) as (_, page):
+        answer = await page.post(LIST)
+
+    assert "set-cookie" not in answer.headers
+    assert "x-gateway-assertion" not in answer.headers
+    assert "x-private" not in answer.headers
+    assert answer.headers["x-request-id"] != "evil"
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
+    assert answer.headers["x-public"] == "1"
+
+
+async def test_what_reaches_a_backend_is_the_allow_list_and_ours(tmp_path: Path) -> None:
+    """The cookie never does; forged identity headers in any spelling never do."""
+    async with edge(tmp_path, json_answer()) as (backend, page):
+        page.headers |= {
+            "x-user-id": "root",
+            "x_user_id": "root",
+            "x.user.id": "root",
+            "x-gateway-assertion": "forged",
+            "x-forwarded-for": "6.6.6.6",
+            "x-forwarded-user": "root",
+            "forwarded": "for=6.6.6.6",
+            "x-original-url": "/admin",
+            "chatkit-frame-instance-id": "frame-1",
+            "accept-language": "de-DE",
+        }
+        await page.post(LIST)
+
+    lines = backend.exchanges[0].head.decode().split("\r\n")
+    names = sorted(line.partition(":")[0] for line in lines[1:] if line)
+    assert names == [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "authorization",
+        "chatkit-frame-instance-id",
+        "content-length",
+        "content-type",
+        "host",
+        "x-forwarded-for",
+        "x-gateway-assertion",
+        "x-request-id",
+    ]
+    assert lines[0] == "POST /agent HTTP/1.1"
+    assert "forged" not in str(lines)
+    assert "x-forwarded-for: 127.0.0.1" in lines
+
+
+async def test_connections_to_the_backend_are_kept(tmp_path: Path) -> None:
+    """Requests in a row share one."""
+    async with edge(tmp_path, json_answer()) as (backend, page):
+        for _ in range(5):
+            await page.post(LIST)
+
+        assert (len(backend.exchanges), backend.connections) == (5, 1)
+
+
+async def test_many_streams_at_once_leave_nothing_behind(tmp_path: Path) -> None:
+    """A hundred clients leave in mid-stream: every connection to the backend goes."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await exchange.send_chunk(b'data: {"type":"progress_update","text":"1"}\n\n')
+        await exchange.gone()
+
+    async def visit(page: Page) -> None:
+        async with page.stream(CREATE) as answer:
+            async for _ in answer.aiter_raw():
+                return
+
+    async with edge(tmp_path, script) as (backend, page):
+        page.client = httpx.AsyncClient(timeout=10, limits=httpx.Limits(max_connections=None))
+        await asyncio.gather(*(visit(page) for _ in range(100)))
+        await page.client.aclose()
+
+        assert len(backend.exchanges) == 100
+        assert await until(lambda: backend.open == 0, 2)
