@@ -19,6 +19,9 @@ from typing import Any, Final, NamedTuple, NoReturn
 # Nesting. A ChatKit widget tree goes some ten levels deep; common parsers give up between 128 and 1,000.
 MAX_DEPTH: Final = 64
 
+# Members of one object that `scan_object` walks. A ChatKit body has three; a megabyte of names costs a quarter second.
+MAX_MEMBERS: Final = 1024
+
 Scan = Callable[[str, int], tuple[Any, int]]
 
 
@@ -99,6 +102,8 @@ def _walk(text: str, start: int, shape: Shape) -> ObjectSpan:
         name, value_start, name_text = _read_name(text, position)
         if name in span.members:
             raise ValueError(f"a name stands twice, at character {position}")
+        if len(span.members) == MAX_MEMBERS:
+            raise ValueError(f"more than {MAX_MEMBERS} names in one object")
         inner = shape.into.get(name)
         nested = None
         if inner is not None and text[value_start : value_start + 1] == "{":
@@ -156,18 +161,23 @@ def _expect_end(text: str, position: int) -> None:
         raise ValueError(f"something follows the value at character {position}")
 
 
-_strings = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_pairs = re.compile(rb"\[\]|\{\}")
+# Possessive, and the closing quote optional: an unterminated string is read once, not once from each quote inside it.
+_strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _not_brackets = bytes(set(range(256)) - set(b"[]{}"))
+_as_square = bytes.maketrans(b"{}", b"[]")
 
 
 def _is_deeper(data: bytes, limit: int) -> bool:
-    """Peel off innermost pairs, a level a round; what is left after ``limit`` rounds is deeper (or unbalanced)."""
-    brackets = _strings.sub(b"", data).translate(None, _not_brackets)
+    """Peel off innermost pairs, a level a round; what is left after ``limit`` rounds is deeper (or unbalanced).
+
+    A brace counts as a bracket: where the two do not match, any reader stops.
+    """
+    brackets = _strings.sub(b"", data).translate(_as_square, _not_brackets)
     for _ in range(limit):
-        if not brackets:
-            return False
-        brackets = _pairs.sub(b"", brackets)
+        peeled = brackets.replace(b"[]", b"")
+        if len(peeled) == len(brackets):
+            break
+        brackets = peeled
     return bool(brackets)
 
 

@@ -1,1 +1,14 @@
-"""Threads, items and attachments in a database; every query is filtered by owner."""
+"""Where threads, items, attachments and feedback are kept.
+
+sql         SqlStore: ChatKit's Store on SQLAlchemy; every query filtered by owner
+tables      the tables
+database    one URL in, one engine out; SQLite and PostgreSQL
+schema      migrations shipped in `migrations/`, and the question whether they were run
+ids         names nobody can guess
+times       UTC in the database and on the wire
+"""
+
+from agent_backend.store.database import build_engine
+from agent_backend.store.sql import SqlStore
+
+__all__ = ["SqlStore", "build_engine"]

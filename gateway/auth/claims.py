@@ -8,7 +8,7 @@ Sources: RFC 7515 section 4.1, RFC 7519 section 4.1, RFC 8725.
 
 import base64
 import binascii
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +25,13 @@ MAX_SUBJECT: Final = 1024
 
 # A kid is a hash or a UUID; a header is a few of those.
 MAX_KID: Final = 256
+
+# Characters of a name, an address or a role; longer ones are no such thing.
+MAX_TEXT: Final = 1024
+
+# What no name or role holds, and what breaks stores and parsers further on: controls (PostgreSQL refuses NUL), and
+# halves of surrogate pairs, which JSON can spell and UTF-8 cannot.
+_unfit = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +92,8 @@ def judge_header(header: Mapping[str, Any], rules: ClaimRules) -> tuple[str, str
     Keys or addresses of keys in the header (`jwk`, `jku`, `x5u`, `x5c`) are not looked at.
 
     Raises:
-        TokenInvalid: Algorithm not allowed for the issuer, an extension we do not know, or a `kid` that is no string.
+        TokenInvalid: Algorithm not allowed for the issuer, an extension we do not know, a `kid` that is no string, or
+            a `typ` that says it is another kind of token.
     """
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
@@ -96,6 +104,7 @@ def judge_header(header: Mapping[str, Any], rules: ClaimRules) -> tuple[str, str
     kid = header.get("kid")
     if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
         raise TokenInvalid(f"kid is no string of 1 to {MAX_KID} characters")
+    _judge_type(header)
     return algorithm, kid
 
 
@@ -123,22 +132,34 @@ def judge_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> No
 def build_identity(claims: Mapping[str, Any], rules: ClaimRules) -> Identity:
     """The user that judged claims name, by the issuer's claim map.
 
+    A name, address or role that is no usable text is left out. What tells owners apart is never guessed: a tenant, if
+    the issuer has one configured, is as necessary as the subject.
+
     Raises:
-        TokenInvalid: The subject is missing or no printable string.
+        TokenInvalid: The subject, or the tenant where there must be one, is missing or no printable string.
     """
     names = rules.claim_map
-    subject = _look_up(claims, names.subject)
-    if not isinstance(subject, str) or not 0 < len(subject) <= MAX_SUBJECT or not subject.isprintable():
-        raise TokenInvalid(f"claim {names.subject!r} is no printable string of 1 to {MAX_SUBJECT} characters")
     return Identity(
         issuer=rules.issuer,
-        subject=subject,
+        subject=_owner(claims, names.subject),
         name=_string(_look_up(claims, names.name)),
         email=_string(_look_up(claims, names.email)),
         roles=_strings(_look_up(claims, names.roles)),
-        tenant=_string(_look_up(claims, names.tenant)) if names.tenant else None,
+        tenant=_owner(claims, names.tenant) if names.tenant else None,
         expires_at=float(claims["exp"]),
     )
+
+
+def _judge_type(header: Mapping[str, Any]) -> None:
+    """RFC 8725 section 3.11: a token explicitly typed as something else (logout, secevent, DPoP) proves no sign-in.
+
+    Access tokens are `at+jwt` (RFC 9068), with a prefix at some issuers; others say `JWT`, or nothing.
+    """
+    kind = header.get("typ", "JWT")
+    if not isinstance(kind, str):
+        raise TokenInvalid("typ is no string")
+    if kind.lower().endswith("+jwt") and not kind.lower().endswith("at+jwt"):
+        raise TokenInvalid(f"typ {kind!r:.80} is no access or ID token")
 
 
 def _judge_audience(aud: Any, rules: ClaimRules) -> None:
@@ -156,7 +177,8 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenInvalid(f"{name} is no number")
-    if not math.isfinite(value) or not 0 <= value <= LATEST:
+    # Compared before anything is converted: an integer of 400 digits fits no float, and NaN fails every comparison.
+    if not 0 <= value <= LATEST:
         raise TokenInvalid(f"{name} lies outside the calendar")
     return float(value)
 
@@ -172,15 +194,21 @@ def _look_up(claims: Mapping[str, Any], path: str) -> Any:
     return value
 
 
+def _owner(claims: Mapping[str, Any], name: str) -> str:
+    value = _look_up(claims, name)
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_SUBJECT or not value.isprintable():
+        raise TokenInvalid(f"claim {name!r} is no printable string of 1 to {MAX_SUBJECT} characters")
+    return value
+
+
 def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value if isinstance(value, str) and 0 < len(value) <= MAX_TEXT and not _unfit.search(value) else None
 
 
 def _strings(value: Any) -> tuple[str, ...]:
     """Roles come as a list, or as one string of words (like `scope`, RFC 8693 section 4.2)."""
-    if isinstance(value, str):
-        return tuple(value.split())
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    items = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(role for role in map(_string, items) if role is not None)
 
 
 def _decode_object(part: bytes, what: str) -> Mapping[str, Any]:

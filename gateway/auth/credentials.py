@@ -105,7 +105,9 @@ def _collect(header: bytes, name: bytes, whole: list[bytes], parts: list[tuple[b
     if name not in header:
         return
     for pair in header.split(b";"):
-        key, _, value = pair.lstrip(b" ").partition(b"=")
+        key, equals, value = pair.lstrip(b" ").partition(b"=")
+        if not equals:
+            continue  # a cookie without a name: what stands here is its value, and any sibling site can set it
         if key == name:
             whole.append(value)
         elif key.startswith(name + b".") and key[len(name) + 1 :].isdigit():

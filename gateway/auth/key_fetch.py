@@ -30,6 +30,9 @@ class KeyDocument:
     max_age: float | None
 
 
+# A compressed document is small until it is read: a kilobyte may become a megabyte before the bound is checked.
+_PLAIN: Final = {"accept-encoding": "identity"}
+
 FetchKeys = Callable[[], Awaitable[KeyDocument]]
 
 
@@ -60,21 +63,35 @@ def build_file_fetch(path: Path) -> FetchKeys:
 
     async def fetch() -> KeyDocument:
         try:
-            return KeyDocument(content=await asyncio.to_thread(path.read_bytes), max_age=None)
+            content = await asyncio.to_thread(_read_start, path)
         except OSError as exc:
             raise KeysUnavailable(f"{path}: {exc.strerror}") from exc
+        if len(content) > MAX_DOCUMENT:
+            raise KeysUnavailable(f"{path}: more than {MAX_DOCUMENT} bytes, that is no JWKS")
+        return KeyDocument(content=content, max_age=None)
 
     return fetch
 
 
+def _read_start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_DOCUMENT + 1)
+
+
 async def _get(client: httpx.AsyncClient, url: str, timeout: float) -> KeyDocument:
     try:
-        async with asyncio.timeout(timeout), client.stream("GET", url, follow_redirects=False) as answer:
+        async with (
+            asyncio.timeout(timeout),
+            client.stream("GET", url, headers=_PLAIN, follow_redirects=False) as answer,
+        ):
             if answer.status_code != 200:
                 hint = f" to {answer.headers['location']!r:.200}" if answer.has_redirect_location else ""
                 raise KeysUnavailable(f"{url}: answered {answer.status_code}{hint}, expected 200")
+            coding = answer.headers.get("content-encoding", "identity")
+            if coding.lower() != "identity":
+                raise KeysUnavailable(f"{url}: answered with content-encoding {coding!r:.40}, asked for none")
             content = bytearray()
-            async for chunk in answer.aiter_bytes():
+            async for chunk in answer.aiter_raw():
                 content += chunk
                 if len(content) > MAX_DOCUMENT:
                     raise KeysUnavailable(f"{url}: more than {MAX_DOCUMENT} bytes, that is no JWKS")

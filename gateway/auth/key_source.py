@@ -82,7 +82,8 @@ class KeySource:
             KeysUnavailable: None was ever fetched, or the last success lies too far back.
         """
         if self._keys is None:
-            raise self._failure or KeysUnavailable(f"issuer {self.issuer!r}: no keys fetched yet")
+            # A new one each time: raised again and again, the same exception would collect every caller's frames.
+            raise KeysUnavailable(f"issuer {self.issuer!r}: no keys fetched yet; {self._failure}") from self._failure
         age = self._clock() - self._fetched_at
         if age > self._times.keep:
             raise KeysUnavailable(f"issuer {self.issuer!r}: last good keys are {age:.0f} s old; {self._failure}")
@@ -129,6 +130,9 @@ class KeySource:
             self._fail(exc)
         except ValueError as exc:
             self._fail(KeysUnavailable(f"issuer {self.issuer!r}: {exc}"))
+        except Exception as exc:  # whatever else a client library raises: `run` must outlive it, or the keys end
+            logger.exception("keys not fetched")
+            self._fail(KeysUnavailable(f"issuer {self.issuer!r}: {type(exc).__name__}: {exc}"))
         finally:
             self._flight = None
 

@@ -36,6 +36,9 @@ ALGORITHMS: Final[Mapping[str, tuple[str, str | None]]] = {
     "EdDSA": ("OKP", "Ed25519"),
 }
 
+# What a public key of each type consists of. RFC 7518 section 6; RFC 8037 section 2.
+_NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
+
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
@@ -111,9 +114,8 @@ def _add_key(
         return
     fitting = [name for name in algorithms if _fits(entry, name)]
     if not fitting:
-        skipped.append(
-            f"{label}: {entry['kty']} {entry.get('alg') or entry.get('crv') or ''} fits none of {algorithms}"
-        )
+        named = entry.get("alg") or entry.get("crv") or "without alg"
+        skipped.append(f"{label}: {entry['kty']} {named!r:.40} fits none of {list(algorithms)}")
     for name in fitting:
         if (kid, name) in keys:
             skipped.append(f"{label}: a second {name} key with this kid")
@@ -130,7 +132,7 @@ def _reason_to_skip(entry: Any) -> str | None:
         return "not an object"
     if not isinstance(entry.get("kid"), str | None):
         return "kid is not a string"
-    if entry.get("kty") not in ("RSA", "EC", "OKP"):
+    if entry.get("kty") not in tuple(_NUMBERS):
         return f"kty {entry.get('kty')!r:.40} is not RSA, EC or OKP"
     if _PRIVATE_MEMBERS & entry.keys():
         return "it is a private key: it must never be published; replace it at the issuer"
@@ -139,14 +141,18 @@ def _reason_to_skip(entry: Any) -> str | None:
     operations = entry.get("key_ops", ["verify"])
     if not isinstance(operations, list) or "verify" not in operations:
         return "key_ops lacks verify"
+    # The library below takes a number here for a count of bytes to allocate.
+    numbers = [name for name in _NUMBERS[entry["kty"]] if not isinstance(entry.get(name), str)]
+    if numbers:
+        return f"{' and '.join(numbers)} must be base64url text"
     return _weakness(entry) if entry["kty"] == "RSA" else None
 
 
 def _weakness(entry: Mapping[str, Any]) -> str | None:
     try:
         modulus, exponent = _bits(entry["n"]), int.from_bytes(_decode(entry["e"]), "big")
-    except (KeyError, TypeError, ValueError):
-        return "n or e is missing or not base64url"
+    except ValueError:
+        return "n or e is not base64url"
     if not MIN_RSA_BITS <= modulus <= MAX_RSA_BITS:
         return f"RSA with {modulus} bits, from {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
     # FIPS 186-5 section A.1.1: the public exponent is odd and over 2^16; e = 3 stays in use at older issuers.

@@ -16,7 +16,7 @@ from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, Unsu
 from gateway.identity import Identity
 from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
 
-# What the gateway writes; compared without case, underscores, hyphens and look-alike letters.
+# What the gateway writes; compared by `_fold`, which leaves the letters and digits of a name.
 RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
 
 _METADATA = Shape({}, unique=True)
@@ -95,9 +95,9 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
 
 
 def _find_operation(text: str, member: Member | None) -> Operation:
-    name = json.loads(text[member.start : member.end]) if member else None
-    if not isinstance(name, str):
+    if member is None or text[member.start] != '"':
         raise MalformedBody("type is missing or no string")
+    name = json.loads(text[member.start : member.end])
     operation = OPERATIONS.get(name)
     if operation is None:
         raise MalformedBody(f"unknown type {name!r:.80}")
@@ -110,17 +110,26 @@ def _check_object(member: Member | None, name: str, *, required: bool = False) -
 
 
 def _check_metadata(span: ObjectSpan) -> None:
-    """Wherever metadata may stand it is an object, and nothing beside it looks like it."""
+    """Wherever metadata may stand it is an object, and nothing beside it, or beside what leads to it, looks like it.
+
+    A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
+    """
     params = span.members["params"].object
     if params is not None:
         _check_object(params.members.get("input"), "params.input")
-    for place, owner in (("metadata", span), ("params.input.metadata", _input_of(span))):
-        if owner is None:
-            continue
-        _check_object(owner.members.get("metadata"), place)
-        for name in owner.members:
-            if name != "metadata" and _fold(name) == "metadata":
-                raise MalformedBody(f"a name beside {place} reads like it")
+        _check_names(params, frozenset({"input"}))
+    _check_object(span.members.get("metadata"), "metadata")
+    _check_names(span, frozenset({"type", "params", "metadata"}))
+    given = _input_of(span)
+    if given is not None:
+        _check_object(given.members.get("metadata"), "params.input.metadata")
+        _check_names(given, frozenset({"metadata"}))
+
+
+def _check_names(owner: ObjectSpan, known: frozenset[str]) -> None:
+    for name in owner.members:
+        if name not in known and _fold(name) in known:
+            raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
 
 
 def _input_of(span: ObjectSpan) -> ObjectSpan | None:
@@ -144,7 +153,8 @@ def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str
 
 def _fold(name: str) -> str:
     """One form for all spellings that a careless reader might take for the same name."""
-    return unicodedata.normalize("NFKC", name).casefold().replace("_", "").replace("-", "").strip()
+    letters = unicodedata.normalize("NFKC", name).upper().casefold()
+    return "".join(letter for letter in letters if letter.isalnum())
 
 
 def _write_metadata(

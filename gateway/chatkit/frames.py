@@ -37,8 +37,8 @@ def is_event_stream(content_type: bytes | None) -> bool:
     return (content_type or b"").partition(b";")[0].strip().lower() == CONTENT_TYPE
 
 
-# Two line ends in a row, each of the three that the standard allows.
-_BLANK_LINES: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
+# Two line ends in a row, each of the three that the standard allows. The second ends CRLF CRLF, and LF CRLF too.
+_BLANK_LINES: Final = (b"\n\n", b"\n\r\n", b"\r\r")
 
 
 def end_of_events(data: bytes, start: int = 0) -> int:

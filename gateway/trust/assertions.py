@@ -76,7 +76,7 @@ class AssertionMint:
             "roles": identity.roles,
             "req": {
                 "method": method,
-                "path": path.decode("ascii"),
+                "path": path.decode("latin-1"),  # each byte one character, as the backend reads it
                 "sha256": None if body is None else sha256(body).hexdigest(),
             },
         }

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -38,7 +39,7 @@ def load_signing_key(path: Path) -> SigningKey:
         raise ValueError(
             f"{path}: {exc.strerror}; make one with: openssl ecparam -name prime256v1 -genkey -noout -out {path}"
         ) from exc
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise ValueError(f"{path}: not an unencrypted PEM private key") from exc
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
         raise ValueError(f"{path}: not an EC P-256 key; openssl ecparam -name prime256v1 -genkey -noout makes one")

@@ -79,7 +79,11 @@ def test_the_same_subject_at_two_issuers_is_two_people(tmp_path: Path) -> None:
 
 def test_claims_are_mapped_by_the_issuers_own_rules(tmp_path: Path) -> None:
     """Name and roles come from where this issuer keeps them."""
-    changes: dict[str, Any] = {"preferred_username": "Alice of Staff", "realm_access": {"roles": ["agent"]}, "roles": ["ignored"]}
+    changes: dict[str, Any] = {
+        "preferred_username": "Alice of Staff",
+        "realm_access": {"roles": ["agent"]},
+        "roles": ["ignored"],
+    }
     with two_of_each(tmp_path) as url:
         user = Browser(url=url, path="/support", token=STAFF.token("alice", **changes)).session().json()["user"]
 
