@@ -1,0 +1,186 @@
+"""One client connection over a raw socket: what is refused, how, and that nothing gets into an answer under way."""
+
+import inspect
+import time
+from collections.abc import Iterator
+
+import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from gateway.wire.server import ServerLimits
+from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
+from tests.support.raw import connected, request
+
+CHUNKED = "Transfer-Encoding: chunked"
+Edge = tuple[EdgeApp, int]
+
+
+@pytest.fixture(scope="module")
+def edge() -> Iterator[Edge]:
+    """One server for the tables: each case has its own connection, and leaves nothing behind."""
+    app = EdgeApp()
+    with serving(app) as port:
+        yield app, port
+
+
+def test_uvicorn_still_has_the_names_we_lean_on() -> None:
+    """Our subclass overrides or reads these; when uvicorn moves one, this fails before a limit silently does."""
+    overridden = {
+        "connection_made": ["self", "transport"],
+        "connection_lost": ["self", "exc"],
+        "data_received": ["self", "data"],
+        "on_message_begin": ["self"],
+        "on_url": ["self", "url"],
+        "on_header": ["self", "name", "value"],
+        "on_headers_complete": ["self"],
+        "on_message_complete": ["self"],
+        "on_response_complete": ["self"],
+        "pause_writing": ["self"],
+        "resume_writing": ["self"],
+        "send_400_response": ["self", "msg"],
+        "_unsupported_upgrade_warning": ["self"],
+    }
+    found = {name: list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters) for name in overridden}
+    cycle = inspect.getsource(RequestResponseCycle.__init__)
+    read = ["self.keep_alive = ", "self.disconnected = ", "self.response_started = ", "self.response_complete = "]
+
+    assert found == overridden
+    assert [name for name in [*read, "self.message_event = "] if name not in cycle] == []
+    assert "self.headers.append((name, value))" in inspect.getsource(HttpToolsProtocol.on_header)
+    assert "self.send_400_response(msg)" in inspect.getsource(HttpToolsProtocol.data_received)
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "code"),
+    [
+        pytest.param(request("/echo", "Host: other"), 400, "malformed_request", id="two Hosts"),
+        pytest.param(b"GET /echo HTTP/1.1\r\n\r\n", 400, "malformed_request", id="no Host"),
+        pytest.param(
+            request("/echo", CHUNKED, "Content-Length: 4") + b"0\r\n\r\n", 400, "malformed_request", id="CL and TE"
+        ),
+        pytest.param(
+            request("/echo", "Content-Length: 1", "Content-Length: 1") + b"a", 400, "malformed_request", id="two CL"
+        ),
+        pytest.param(request("/echo", "Content-Length: 1, 1") + b"a", 400, "malformed_request", id="CL list"),
+        pytest.param(request("/echo", "Content-Length: +1") + b"a", 400, "malformed_request", id="CL sign"),
+        pytest.param(request("/echo", CHUNKED, CHUNKED) + b"0\r\n\r\n", 400, "malformed_request", id="two TE"),
+        pytest.param(
+            request("/echo", "Transfer-Encoding: chunked, identity") + b"0\r\n\r\n", 400, "malformed_request", id="TE"
+        ),
+        pytest.param(
+            b"POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "malformed_request", id="TE 1.0"
+        ),
+        pytest.param(b"GET /echo HTTP/2.0\r\nHost: a\r\n\r\n", 400, "malformed_request", id="version"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_request", id="HTTP/2 preface"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01", 400, "malformed_request", id="TLS hello"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nHost: a\r\n b\r\n\r\n", 400, "malformed_request", id="obs-fold"),
+        pytest.param(b"GET /echo HTTP/1.1\nHost: a\n\n", 400, "malformed_request", id="bare LF"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nHost: a\nX-A: b\r\n\r\n", 400, "malformed_request", id="bare LF in head"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nHost: a\rX-A: b\r\n\r\n", 400, "malformed_request", id="bare CR"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nHost : a\r\n\r\n", 400, "malformed_request", id="space before colon"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nHost: a\x00b\r\n\r\n", 400, "malformed_request", id="NUL"),
+        pytest.param(b"CONNECT evil:443 HTTP/1.1\r\nHost: evil:443\r\n\r\n", 400, "malformed_request", id="CONNECT"),
+        pytest.param(request("http://evil"), 400, "malformed_request", id="absolute form without path"),
+        pytest.param(request("/\xe4"), 400, "malformed_request", id="raw byte in path"),
+        pytest.param(request("/echo", *["A: b"] * 10), 431, "headers_too_large", id="11 headers"),
+        pytest.param(request("/" + "a" * 1024), 431, "headers_too_large", id="long path"),
+        pytest.param(request("/echo", "X-Long: " + "a" * 1024), 431, "headers_too_large", id="long header"),
+    ],
+)
+def test_refused_with_a_problem_and_closed(edge: Edge, data: bytes, status: int, code: str) -> None:
+    """The app never sees it, the client gets our JSON, and the connection is gone."""
+    app, port = edge
+    before = list(app.seen)
+    with connected(port) as client:
+        client.send(data)
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, answer.json()["code"], answer.headers["connection"]) == (status, code, "close")
+    assert (rest, app.seen) == (b"", before)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 100_000])
+@pytest.mark.parametrize(("filler", "status"), [(0, 200), (1, 431)])
+def test_head_bytes_are_counted_to_the_byte(edge: Edge, piece: int, filler: int, status: int) -> None:
+    """Both sides of the edge, whether the head arrives at once or byte by byte."""
+    data = request("/echo", "X-Fill: " + "a" * (LIMITS.max_head - len(request("/echo", "X-Fill: ")) + filler))
+    with connected(edge[1]) as client:
+        for start in range(0, len(data), piece):
+            client.send(data[start : start + piece])
+            time.sleep(0.00005 if piece < len(data) else 0)
+        answer = client.read_answer()
+
+    assert answer.status == status
+
+
+@pytest.mark.parametrize(("count", "status"), [(10, 200), (11, 431)])
+def test_headers_are_counted(edge: Edge, count: int, status: int) -> None:
+    """Both sides of the edge; Host counts."""
+    with connected(edge[1]) as client:
+        client.send(request("/echo", *["A: b"] * (count - 1)))
+        answer = client.read_answer()
+
+    assert answer.status == status
+
+
+@pytest.mark.parametrize("begun", [b"GET /echo HTTP/1.1\r\nHost: ", b"G", b"\r\n"])
+def test_a_slow_head_is_timed_out(begun: bytes) -> None:
+    """Also when bytes keep trickling in: the time is for the whole head."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(begun)
+        time.sleep(LIMITS.head_timeout / 2)
+        client.send(b"\r\n" if begun == b"\r\n" else b"E" if begun == b"G" else b"a")
+        started = time.monotonic()
+        answer = client.read_answer()
+        took = time.monotonic() - started
+
+    assert (answer.status, answer.json()["code"]) == (408, "request_timeout")
+    assert took < LIMITS.head_timeout
+    assert app.seen == []
+
+
+def test_a_silent_connection_is_closed_without_a_word() -> None:
+    """Browsers open connections ahead of need; an unasked 408 would answer their next request."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        assert client.read_to_end() == b""
+
+
+def test_the_head_time_starts_anew_on_a_kept_connection() -> None:
+    """A second request has its own time; an idle pause before it does not count."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request())
+        first = client.read_answer()
+        time.sleep(LIMITS.head_timeout + 0.2)
+        client.send(request("/again"))
+        second = client.read_answer()
+        client.send(b"GET /")
+        third = client.read_answer()
+
+    assert [first.status, second.status, third.status] == [200, 200, 408]
+
+
+def test_an_idle_kept_connection_is_closed() -> None:
+    """Silently, after keep_alive."""
+    limits = ServerLimits(max_head=1024, max_headers=10, head_timeout=5, keep_alive=0.5, write_timeout=5)
+    with serving(EdgeApp(), limits) as port, connected(port) as client:
+        client.send(request())
+        first = client.read_answer()
+        started = time.monotonic()
+
+        assert (first.status, client.read_to_end()) == (200, b"")
+        assert 0.4 < time.monotonic() - started < 2
+
+
+def test_what_only_looks_odd_is_served() -> None:
+    """TRACE, an absolute target and a foreign Host are requests like others: the app decides on the path alone."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo", method="TRACE"))
+        trace = client.read_answer()
+        client.send(b"GET http://evil/echo?x HTTP/1.1\r\nHost: evil/#@x\r\n\r\n")
+        absolute = client.read_answer()
+
+    assert [trace.json()["method"], absolute.json()["path"]] == ["TRACE", "/echo"]
+    assert wait_for(lambda: len(app.seen) == 2)

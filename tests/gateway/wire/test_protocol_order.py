@@ -1,0 +1,180 @@
+"""One request at a time, and nothing into an answer under way: pipelining, trailers, early answers, stuck clients."""
+
+import time
+
+import pytest
+
+from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
+from tests.support.raw import connected, request
+
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+@pytest.mark.parametrize("behind", [b"\x00\x01garbage\r\n\r\n", request("/echo"), request("/" + "a" * 2000), b"P"])
+def test_nothing_behind_a_running_request_gets_into_its_answer(behind: bytes) -> None:
+    """The answer comes out whole, alone, and is the connection's last; what was behind never reaches the app."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/stream"))
+        begun = client.read_until(b"begun\n\r\n")
+        client.send(behind)
+        time.sleep(0.1)
+        client.send(behind)
+        app.release.set()
+        rest = client.read_to_end()
+
+    assert begun.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert rest == b"6\r\nended\n\r\n0\r\n\r\n"
+    assert (app.seen, app.left) == (["GET /stream"], [])
+
+
+def test_a_pipelined_request_in_the_same_read_is_not_served() -> None:
+    """The first is answered, with a note that the connection closes; the client sends the second again elsewhere."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo") + request("/second") + b"\x00")
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, answer.headers["connection"], rest, app.seen) == (200, "close", b"", ["GET /echo"])
+
+
+def test_a_client_that_leaves_behind_a_pipelined_request_is_noticed() -> None:
+    """A second request must not hide from the first that nobody listens any more."""
+    app = EdgeApp()
+    with serving(app) as port:
+        with connected(port) as client:
+            client.send(request("/stream") + request("/echo"))
+            client.read_until(b"begun\n")
+
+        assert wait_for(lambda: app.left == ["/stream"])
+
+
+def test_trailers_never_become_headers() -> None:
+    """Whoever filtered the head in front of us has not seen them. RFC 9110 section 6.5.1."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/echo", CHUNKED) + b"1\r\na\r\n0\r\nCookie: auth=evil\r\nX-User-Id: root\r\n\r\n")
+        answer = client.read_answer()
+
+    assert answer.json()["headers"] == [["host", "gateway"], ["transfer-encoding", "chunked"]]
+
+
+def test_trailers_are_counted() -> None:
+    """Headers and trailers together stay under the limits, so trailers are no way around them."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/echo", CHUNKED) + b"1\r\na\r\n0\r\n" + b"A: b\r\n" * 9 + b"\r\n")
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, rest) == (431, b"")
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\n", b"1 \r\na\r\n", b"2\r\nabX\r\n", b"FFFFFFFFFFFFFFFFF\r\n", b"-1\r\n"])
+def test_a_bad_chunk_is_refused_and_the_app_told(chunk: bytes) -> None:
+    """The request has begun by then: the client gets its 400, and whoever reads the body a disconnect."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo", CHUNKED) + b"1\r\na\r\n")
+        assert wait_for(lambda: bool(app.seen))
+        client.send(chunk)
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+        assert (answer.status, answer.json()["code"], rest) == (400, "malformed_request", b"")
+        assert wait_for(lambda: app.left == ["/echo"])
+
+
+def test_an_answer_before_the_end_of_the_body_is_the_last() -> None:
+    """The rest of the body is neither another head nor worth a second answer; the first one can be read."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/early", "Content-Length: 500000", method="POST"))
+        answer = client.read_answer()
+        for _ in range(10):
+            client.send(b"GET /echo HTTP/1.1\r\n" * 100)
+        rest = client.read_to_end()
+
+    assert (answer.status, rest, app.seen) == (401, b"", ["POST /early"])
+
+
+def test_a_body_read_whole_keeps_the_connection() -> None:
+    """The common case: an early answer to a request that came in one piece costs nothing."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        statuses = []
+        for path in ("/early", "/echo", "/early"):
+            client.send(request(path, method="POST", body=b"{}"))
+            statuses.append(client.read_answer().status)
+
+    assert statuses == [401, 200, 401]
+
+
+def test_expect_is_answered_when_the_body_is_wanted() -> None:
+    """curl waits for it before it sends a body of more than a megabyte."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/echo", "Expect: 100-continue", "Content-Length: 2", method="POST"))
+        interim = client.read_until(b"\r\n\r\n")
+        client.send(b"{}")
+        answer = client.read_answer()
+
+    assert (interim, answer.json()["body"]) == (b"HTTP/1.1 100 Continue\r\n\r\n", 2)
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket", "TLS/1.0"])
+def test_an_upgrade_is_no_tunnel(upgrade: str) -> None:
+    """The request is served as what it is otherwise; what follows in the other protocol is not read."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo", "Connection: Upgrade", f"Upgrade: {upgrade}", method="POST", body=b"{}"))
+        client.send(request("/second"))
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, answer.headers["connection"], rest) == (200, "close", b"")
+    assert app.seen == ["POST /echo"]
+
+
+def test_a_connect_is_no_tunnel() -> None:
+    """Even with a target that reads as a path."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo", method="CONNECT") + request("/second"))
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, answer.headers["connection"], rest, app.seen) == (200, "close", b"", ["CONNECT /echo"])
+
+
+def test_a_client_that_stops_reading_is_cut() -> None:
+    """After write_timeout; the app learns of it and its work ends."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port, receive_buffer=4096) as client:
+        client.send(request("/flood"))
+        client.read_until(b"\r\n\r\n")
+        started = time.monotonic()
+
+        assert wait_for(lambda: app.left == ["/flood"])
+        assert time.monotonic() - started >= LIMITS.write_timeout - 0.1
+
+
+def test_a_client_that_reads_slowly_is_not_cut() -> None:
+    """What counts is that it takes something, not how fast."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/flood"))
+        end = time.monotonic() + LIMITS.write_timeout * 2
+        while time.monotonic() < end:
+            assert client.sock.recv(262144)
+            time.sleep(0.02)
+
+        assert app.left == []
+
+
+def test_a_head_may_come_in_pieces() -> None:
+    """A head cut anywhere, even inside a name, is one head."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        for part in (b"GE", b"T /ec", b"ho HTT", b"P/1.1\r", b"\nHo", b"st: a\r\n", b"\r", b"\n"):
+            client.send(part)
+            time.sleep(0.01)
+
+        assert client.read_answer().json()["headers"] == [["host", "a"]]

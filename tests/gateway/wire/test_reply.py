@@ -1,0 +1,57 @@
+"""The client's side of one answer."""
+
+from gateway.wire.reply import ClientReply
+from tests.gateway.wire.test_answers import Sent
+
+CORS = [(b"vary", b"origin"), (b"access-control-allow-origin", b"https://app.test")]
+
+
+async def test_an_answer_in_one_piece() -> None:
+    """The backend's harmless headers, then the request's own, which win by name."""
+    sent = Sent()
+    reply = ClientReply(sent, CORS)
+    await reply.start(201, [(b"etag", b"1"), (b"set-cookie", b"a=b"), (b"vary", b"*"), (b"content-length", b"3")])
+    await reply.write(b"ab")
+    await reply.end(b"c")
+
+    assert sent == [
+        {
+            "type": "http.response.start",
+            "status": 201,
+            "headers": [(b"etag", b"1"), (b"content-length", b"3"), *CORS],
+        },
+        {"type": "http.response.body", "body": b"ab", "more_body": True},
+        {"type": "http.response.body", "body": b"c", "more_body": False},
+    ]
+
+
+async def test_a_stream_is_not_to_be_collected_or_changed() -> None:
+    """Its type, caching and buffering are ours; a length would be wrong once we add a word."""
+    sent = Sent()
+    reply = ClientReply(sent, CORS)
+    await reply.start_stream(
+        [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"content-length", b"10"),
+            (b"cache-control", b"max-age=60"),
+            (b"x-accel-buffering", b"yes"),
+            (b"etag", b"1"),
+            (b"openai-version", b"1"),
+        ]
+    )
+    await reply.end()
+
+    assert sent == [
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", b"text/event-stream"),
+                (b"cache-control", b"no-store, no-transform"),
+                (b"x-accel-buffering", b"no"),
+                (b"openai-version", b"1"),
+                *CORS,
+            ],
+        },
+        {"type": "http.response.body", "body": b"", "more_body": False},
+    ]
