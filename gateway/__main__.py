@@ -4,6 +4,7 @@ Exit codes: 0 success, 1 what was asked did not work, 2 the settings or the argu
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -68,11 +69,22 @@ def _settings_path(given: str | None) -> Path | None:
     return Path(name) if name else None
 
 
+# What to do about a socket that cannot be had, by errno.
+_SOCKET_FIXES = {
+    errno.EADDRINUSE: "stop what listens there, or set server.port",
+    errno.EACCES: "ports below 1024 need a privilege: set server.port to a higher one",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.host",
+}
+
+
 def _explain(exc: Exception, settings: Settings) -> str:
-    server = settings.server
-    if isinstance(exc, OSError) and exc.errno is not None:
-        return f"{server.host}:{server.port}: {os.strerror(exc.errno)}; stop what listens there, or set server.port"
-    return str(exc)
+    place = f"{settings.server.host}:{settings.server.port}"
+    if isinstance(exc, OSError) and exc.errno is not None and exc.errno < 0:
+        # getaddrinfo's numbers (EAI_NONAME, …) are negative, and os.strerror does not know them.
+        return f"{place}: no such host; set server.host to an address of this machine"
+    if isinstance(exc, OSError) and exc.filename is None and exc.errno in _SOCKET_FIXES:
+        return f"{place}: {os.strerror(exc.errno)}; {_SOCKET_FIXES[exc.errno]}"
+    return f"{exc}; gateway check says more"
 
 
 def _build_parser() -> argparse.ArgumentParser:

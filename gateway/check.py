@@ -4,6 +4,7 @@ Prints a line for each thing tried, with the fix where it failed. Also shows the
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
@@ -31,7 +32,7 @@ def check(settings: Settings) -> int:
 
 
 def show(settings: Settings) -> str:
-    """The effective settings as TOML-like text. Secrets are masked by their type."""
+    """The effective settings as TOML that loads again as the same. Secrets are masked by their type."""
     lines = []
     for section, table in settings.model_dump(mode="json").items():
         groups = table.items() if section in ("issuers", "backends", "routes") else [(None, table)]
@@ -78,7 +79,10 @@ async def _try_issuer(table: IssuerSettings, client: httpx.AsyncClient) -> str |
 
 async def _try_backend(name: str, table: BackendSettings) -> str | None:
     """Ask the backend's `/readyz`; any answer but a 5xx shows that something listens there."""
-    client = build_backend(name, table)
+    try:
+        client = build_backend(name, table)
+    except OSError as exc:
+        return f"ca_file {table.ca_file}: {exc}; it must hold certificates in PEM"
     try:
         request = BackendRequest(method="GET", path=b"/readyz", headers=[], body=b"")
         async with client.exchange(request) as answer:
@@ -94,6 +98,7 @@ async def _try_backend(name: str, table: BackendSettings) -> str | None:
 
 
 def _toml(value: object) -> str:
+    """A value as TOML 1.0 writes it; tables inline, what is None left out."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
@@ -103,5 +108,5 @@ def _toml(value: object) -> str:
     if isinstance(value, Mapping):
         pairs = ", ".join(f"{key} = {_toml(item)}" for key, item in value.items() if item is not None)
         return f"{{ {pairs} }}"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    # A JSON string is a basic string of TOML, but for one character that only TOML wants escaped.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
+from gateway.auth.cross_site import allowed_origin, is_preflight, preflight_headers
 from gateway.auth.verifier import Verifier
 from gateway.errors import MethodNotAllowed, RouteNotFound
 from gateway.proxy import Route, authenticate, enter_route
@@ -80,6 +81,12 @@ class Session:
         record = record_of(scope)
         route = self._find_route(scope["query_string"])
         enter_route(scope, record, route)
+        if is_preflight(scope["method"], scope["headers"]) and allowed_origin(scope["headers"], route.origins):
+            # A page that sends a bearer token asks first.
+            headers = [*preflight_headers(route.origins), *record.answer_headers]
+            await send({"type": "http.response.start", "status": 204, "headers": headers})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         _allow_get(scope)
         _, identity = await authenticate(scope, record, route, self._verifier)
         answer = {

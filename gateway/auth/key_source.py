@@ -46,6 +46,9 @@ class KeySource:
         algorithms: What the settings allow.
         times: How long keys are believed.
         clock: Monotonic seconds.
+
+    Attributes:
+        refresh_in: Seconds from one successful fetch to the next.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class KeySource:
         self._document = b""
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
-        self._refresh_in = times.refresh
+        self.refresh_in = times.refresh
         self._failure: KeysUnavailable | None = None
         self._flight: asyncio.Task[None] | None = None
 
@@ -120,7 +123,7 @@ class KeySource:
         """Keep the keys fresh until cancelled."""
         while True:
             await self.refresh()
-            await asyncio.sleep(self._refresh_in if self._failure is None else self._times.cooldown)
+            await asyncio.sleep(self.refresh_in if self._failure is None else self._times.cooldown)
 
     async def _refresh(self) -> None:
         try:
@@ -148,7 +151,7 @@ class KeySource:
         times = self._times
         wanted = times.refresh if max_age is None else max_age
         # Ahead of expiry: at nine tenths of what the issuer allows, so that a slow fetch still comes in time.
-        self._refresh_in = min(max(wanted * 0.9, times.refresh_min), times.refresh_max)
+        self.refresh_in = min(max(wanted * 0.9, times.refresh_min), times.refresh_max)
         self._fetched_at = self._clock()
         self._failure = None
 

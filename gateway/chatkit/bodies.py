@@ -65,7 +65,7 @@ def read_body(data: bytes, allowed: frozenset[str]) -> ChatKitBody:
     except ValueError as exc:
         raise MalformedBody(str(exc)) from exc
     _check_object(span.members.get("params"), "params", required=True)
-    _check_metadata(span)
+    _check_places(span)
     operation = _find_operation(text, span.members.get("type"))
     if operation.name not in allowed:
         raise OperationForbidden(f"{operation.name} is not among this route's operations")
@@ -109,27 +109,19 @@ def _check_object(member: Member | None, name: str, *, required: bool = False) -
         raise MalformedBody(f"{name} is {'missing' if member is None else 'no object'}")
 
 
-def _check_metadata(span: ObjectSpan) -> None:
-    """Wherever metadata may stand it is an object, and nothing beside it, or beside what leads to it, looks like it.
+def _check_places(span: ObjectSpan) -> None:
+    """What leads to metadata, and metadata, is an object wherever it stands, and nothing beside it looks like it.
 
     A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
     """
     params = span.members["params"].object
-    if params is not None:
-        _check_object(params.members.get("input"), "params.input")
-        _check_names(params, frozenset({"input"}))
-    _check_object(span.members.get("metadata"), "metadata")
-    _check_names(span, frozenset({"type", "params", "metadata"}))
-    given = _input_of(span)
-    if given is not None:
-        _check_object(given.members.get("metadata"), "params.input.metadata")
-        _check_names(given, frozenset({"metadata"}))
-
-
-def _check_names(owner: ObjectSpan, known: frozenset[str]) -> None:
-    for name in owner.members:
-        if name not in known and _fold(name) in known:
-            raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
+    places = ((span, ("type", "params", "metadata")), (params, ("input",)), (_input_of(span), ("metadata",)))
+    for owner, known in places:
+        for name, member in owner.members.items() if owner else ():
+            if name not in known and _fold(name) in known:
+                raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
+            if name in known and name != "type":
+                _check_object(member, name)
 
 
 def _input_of(span: ObjectSpan) -> ObjectSpan | None:
@@ -153,7 +145,7 @@ def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str
 
 def _fold(name: str) -> str:
     """One form for all spellings that a careless reader might take for the same name."""
-    letters = unicodedata.normalize("NFKC", name).upper().casefold()
+    letters = unicodedata.normalize("NFKD", name).upper().casefold()
     return "".join(letter for letter in letters if letter.isalnum())
 
 

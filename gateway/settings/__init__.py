@@ -1,31 +1,31 @@
 """One typed model of everything that can be set, read from a TOML file, the environment and a secrets directory.
 
 Rules: strict (an unknown name is a mistake), complete (all problems at once, each with its fix), named tables instead
-of lists. Precedence: environment (`GATEWAY_BACKENDS__SUPPORT__URL`), then secrets (a file of that name in lower case
-in `GATEWAY_SECRETS_DIR`), then the file. Compiled once by `app`; the request path never sees this package.
+of lists. Precedence: environment (`GATEWAY_BACKENDS__SUPPORT__URL`), then secrets (a file of that name in
+`GATEWAY_SECRETS_DIR`), then the file. Compiled once by `app`; the request path never sees this package.
 """
 
 import os
+import re
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    NestedSecretsSettingsSource,
-    PydanticBaseSettingsSource,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from gateway.settings.model import PREFIX, Settings
 from gateway.settings.problems import cross_problems
+from gateway.settings.sources import (
+    SECRETS_DIR,
+    SETTINGS_FILE,
+    EnvironmentSource,
+    SecretsSource,
+    secrets_problems,
+    unknown_variables,
+)
 
 __all__ = ["SECRETS_DIR", "SETTINGS_FILE", "Settings", "SettingsError", "load_settings"]
-
-SETTINGS_FILE = "GATEWAY_SETTINGS"
-SECRETS_DIR = "GATEWAY_SECRETS_DIR"
 
 
 class SettingsError(Exception):
@@ -40,34 +40,27 @@ def load_settings(path: Path | None) -> Settings:
     """Read settings from ``path`` and the environment.
 
     Raises:
-        SettingsError: With all problems of the file or the environment at once.
+        SettingsError: With all problems of the file, the environment and the secrets at once.
     """
-    problems = unknown_variables(os.environ)
-    if path is not None:
-        problems += _file_problems(path)
-    if problems:
+    secrets_dir = os.environ.get(SECRETS_DIR)
+    unreadable = [*_file_problems(path), *(secrets_problems(secrets_dir) if secrets_dir else [])]
+    problems = [*unknown_variables(os.environ), *unreadable]
+    if unreadable:
+        # Half of the settings would only add to the list what is missing from the other half.
         raise SettingsError(problems)
     try:
-        settings = _with_sources(path)()
+        settings = _with_sources(path, secrets_dir)()
     except ValidationError as exc:
-        raise SettingsError([_explain(error) for error in exc.errors()]) from exc
-    problems = cross_problems(settings)
+        raise SettingsError(problems + [_explain(error, path) for error in exc.errors()]) from exc
+    problems += cross_problems(settings)
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def unknown_variables(environment: Iterable[str]) -> list[str]:
-    """Names in ``environment`` that look like settings and are none. Deeper parts are judged by the model."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return [
-        f"{name}: unknown variable; settings are {', '.join(sorted(known))}, each followed by __ and a name"
-        for name in sorted(environment)
-        if name.startswith(PREFIX) and name not in (SETTINGS_FILE, SECRETS_DIR) and name.partition("__")[0] not in known
-    ]
-
-
-def _file_problems(path: Path) -> list[str]:
+def _file_problems(path: Path | None) -> list[str]:
+    if path is None:
+        return []
     try:
         tomllib.loads(path.read_text("utf-8"))
     except OSError as exc:
@@ -77,20 +70,30 @@ def _file_problems(path: Path) -> list[str]:
     return []
 
 
-def _explain(error: Any) -> str:
+def _explain(error: Any, path: Path | None) -> str:
     """One problem as ``where: what; the fix``."""
     where = ".".join(str(step) for step in error["loc"] if step != "[key]")
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{where}: unknown setting; check the spelling, or remove it"
     if kind == "missing":
-        return f"{where}: is missing; it must be set"
+        place = "it must be set" if path else f"set it, or name a settings file with --settings FILE or {SETTINGS_FILE}"
+        return f"{where}: is missing; {place}"
     given = error.get("input")
-    shown = f" (is {given!r:.80})" if isinstance(given, str | int | float | bool) else ""
+    shown = f" (is {_mask(given)!r:.80})" if isinstance(given, str | int | float | bool) else ""
+    if kind in ("list_type", "dict_type", "model_type") and isinstance(given, str):
+        variable = PREFIX + "__".join(str(step) for step in error["loc"]).upper()
+        example = """'["a", "b"]'""" if kind == "list_type" else """'{"name": "value"}'"""
+        return f"{where}: must be a {kind.partition('_')[0]}{shown}; in the environment as JSON: {variable}={example}"
     return f"{where}: {message}{shown}"
 
 
-def _with_sources(path: Path | None) -> type[Settings]:
+def _mask(value: object) -> object:
+    """A URL may hold a password where none belongs; problems end up in logs."""
+    return re.sub(r"//[^/@]*@", "//***@", value) if isinstance(value, str) else value
+
+
+def _with_sources(path: Path | None, secrets_dir: str | None) -> type[Settings]:
     """The model bound to its sources; pydantic-settings takes them from the class."""
 
     class Sourced(Settings):
@@ -103,12 +106,12 @@ def _with_sources(path: Path | None) -> type[Settings]:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            sources: list[PydanticBaseSettingsSource] = [env_settings]
-            if SECRETS_DIR in os.environ:
+            sources: list[PydanticBaseSettingsSource] = [EnvironmentSource(settings_cls)]
+            if secrets_dir:
                 sources.append(
-                    NestedSecretsSettingsSource(
+                    SecretsSource(
                         file_secret_settings,
-                        secrets_dir=os.environ[SECRETS_DIR],
+                        secrets_dir=secrets_dir,
                         secrets_prefix=PREFIX.lower(),
                         secrets_nested_delimiter="__",
                     )

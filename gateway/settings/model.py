@@ -14,6 +14,7 @@ from gateway.settings.values import (
     Algorithm,
     CookieName,
     ForwardedHeader,
+    KeysUrl,
     OperationName,
     Origin,
     RoutePath,
@@ -100,8 +101,8 @@ class IssuerSettings(Table):
     """Who vouches for users. Exactly one of jwks_url, discovery_url and jwks_file."""
 
     issuer: str = Field(min_length=1, description="The token's `iss`, to the letter.")
-    jwks_url: Url | None = Field(None, description="Where the keys are.")
-    discovery_url: Url | None = Field(
+    jwks_url: KeysUrl | None = Field(None, description="Where the keys are.")
+    discovery_url: KeysUrl | None = Field(
         None, description="The issuer's .well-known/openid-configuration, which names the keys."
     )
     jwks_file: Path | None = Field(None, description="Keys from a file, read again at each refresh.")
@@ -186,4 +187,8 @@ class Settings(BaseSettings):
 
     @property
     def public_url(self) -> str:
-        return self.server.public_url or f"http://{self.server.host}:{self.server.port}"
+        """What browsers see, as they would send it in `Origin`."""
+        if self.server.public_url is not None:
+            return self.server.public_url
+        host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
+        return f"http://{host}" if self.server.port == 80 else f"http://{host}:{self.server.port}"

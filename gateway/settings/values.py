@@ -2,7 +2,7 @@
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, Field
 
@@ -16,26 +16,50 @@ from gateway.wire.headers import is_forwardable
 OWN_PATHS = ("/livez", "/readyz", "/session", "/.well-known/jwks.json")
 
 
+# Browsers send host names in lower case and in ASCII; there are no wildcards, and a cookie deserves none.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
 def _check_origin(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be scheme://host or scheme://host:port, such as https://app.example.com")
-    if value != f"{parts.scheme}://{parts.netloc}" or value != value.lower() or "@" in parts.netloc:
+    if "*" in value:
+        raise ValueError("must be one origin without wildcard: list each one")
+    origin = _origin_of(parts)
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError("must have a host name in ASCII, as browsers send it (xn--…)")
+    if value != origin:
         raise ValueError(
-            f"must be an origin alone, in lower case: did you mean {parts.scheme}://{parts.hostname}"
-            f"{f':{parts.port}' if parts.port else ''}?"
+            f"must be what browsers send: scheme and host in lower case, no user, path or default port: "
+            f"did you mean {origin}?"
         )
-    if (parts.scheme, parts.port) in (("http", 80), ("https", 443)):
-        raise ValueError("browsers leave the default port out of Origin: leave it out here too")
     return value
 
 
+def _origin_of(parts: SplitResult) -> str:
+    """The origin that a browser would send for such a URL. RFC 6454 section 6.2."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
 def _check_url(value: str) -> str:
+    _check_keys_url(value)
+    if "?" in value:
+        raise ValueError("must have no query: the client's own is sent on")
+    return value
+
+
+def _check_keys_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http:// or https:// URL")
-    if parts.username or parts.password or parts.fragment or parts.query:
-        raise ValueError("must have no user, query or fragment")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be in printable ASCII without spaces; percent-encode the rest")
+    if parts.port == 0 or parts.username or parts.password or "#" in value:
+        raise ValueError("must have no user, no fragment, and a port between 1 and 65535 if any")
     return value
 
 
@@ -74,12 +98,19 @@ def _check_forwarded(value: str) -> str:
     return name
 
 
+def _check_table_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z](?:_?[a-z0-9])*", value) or len(value) > 63:
+        raise ValueError("must be a name of at most 63 a-z, 0-9 and single _, so that a variable can name it too")
+    return value
+
+
 Origin = Annotated[str, AfterValidator(_check_origin)]
 Url = Annotated[str, AfterValidator(_check_url)]
+KeysUrl = Annotated[str, AfterValidator(_check_keys_url)]
 RoutePath = Annotated[str, AfterValidator(_check_path_setting)]
 CookieName = Annotated[str, AfterValidator(_check_cookie_name)]
 Algorithm = Annotated[str, AfterValidator(_check_algorithm)]
 OperationName = Annotated[str, AfterValidator(_check_operation)]
 ForwardedHeader = Annotated[str, AfterValidator(_check_forwarded)]
-TableName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+TableName = Annotated[str, AfterValidator(_check_table_name)]
 Seconds = Annotated[float, Field(gt=0, le=24 * 3600, allow_inf_nan=False)]

@@ -26,8 +26,10 @@ HOP_BY_HOP = frozenset(
     }
 )
 
-# Names a route may never forward: they decide who the caller is, or how the message is framed.
+# Names a route may never forward: they decide who the caller is, or how the message or its answer is framed (a
+# compressed stream cannot be read on the way).
 NEVER_FORWARDED = HOP_BY_HOP | {
+    b"accept-encoding",
     b"authorization",
     b"content-length",
     b"content-encoding",

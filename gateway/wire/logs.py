@@ -18,7 +18,7 @@ def configure_logging(style: Literal["json", "console"], level: str) -> None:
     """Send every logger of this process through one handler."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
-    handler.addFilter(lambda record: record.msg not in _SAID_ALREADY)
+    handler.addFilter(lambda record: str(record.msg) not in _SAID_ALREADY)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -43,12 +43,15 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """``12:00:00 info request status=200``, with a traceback below if there is one."""
+    """``12:00:00 info request status=200``, with a traceback below, indented, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         pairs = [f"{name}={_show(value)}" for name, value in _fields(record).items() if value is not None]
-        line = " ".join([_time(record)[11:19], record.levelname.lower(), record.getMessage(), *pairs])
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = " ".join([_time(record)[11:19], record.levelname.lower(), _escape(record.getMessage()), *pairs])
+        if not record.exc_info:
+            return line
+        below = [f"    {_escape(part)}" for part in self.formatException(record.exc_info).splitlines()]
+        return "\n".join([line, *below])
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -63,3 +66,8 @@ def _time(record: logging.LogRecord) -> str:
 def _show(value: Any) -> str:
     text = str(value)
     return text if text.isascii() and text.isprintable() and " " not in text and '"' not in text else json.dumps(text)
+
+
+def _escape(text: str) -> str:
+    """Text that stays on its line and leaves the terminal alone."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -24,6 +24,9 @@ from gateway.wire.protocol import LimitedProtocol, ServerLimits
 
 __all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "build_server", "open_socket", "serve"]
 
+# Seconds between the word to streams that time is up and the end of their connections, when somebody insists.
+LAST_WORD = 0.2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainTimes:
@@ -110,6 +113,7 @@ class DrainingServer(uvicorn.Server):
         self._on_deadline = on_deadline
         self._on_ready = on_ready
         self._signalled: int | None = None
+        self._forced = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -126,17 +130,17 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._times.timeout, self._on_deadline)
-        if self.force_exit:
-            self._on_deadline()
+        insistence = asyncio.create_task(self._end_when_forced())
         try:
             await super().shutdown(sockets)
         finally:
             deadline.cancel()
+            insistence.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second ends at once."""
         if self._signalled is not None:
-            self.force_exit = True
+            self._forced = True
         self._signalled = self._signalled or sig
         self.should_exit = True
 
@@ -154,9 +158,19 @@ class DrainingServer(uvicorn.Server):
             for sig, handler in before.items():
                 signal.signal(sig, handler)
 
+    async def _end_when_forced(self) -> None:
+        """Give streams their last word, and a moment for it to go out; then let go of whatever is left."""
+        await self._sleep(math.inf)
+        self._on_deadline()
+        await asyncio.sleep(LAST_WORD)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(LAST_WORD)
+        self.force_exit = True
+
     async def _sleep(self, seconds: float) -> None:
         """Sleep, in steps, as long as nobody insists."""
         end = asyncio.get_running_loop().time() + seconds
-        # A signal handler sets `force_exit`; it may not touch an asyncio.Event.
-        while not self.force_exit and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # see above
+        # A signal handler sets it; it may not touch an asyncio.Event.
+        while not (self._forced or self.force_exit) and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110  # see above
             await asyncio.sleep(0.05)

@@ -1,14 +1,21 @@
 """The endpoint over a real socket: who leaves is noticed, and what was said is kept."""
 
 import asyncio
+import sqlite3
 import time
+from collections.abc import AsyncGenerator
+from itertools import count
 from typing import Any
 
 import httpx
 import pytest
+from chatkit.server import StreamingResult
+from starlette.types import Message
 
+from agent_backend.access_log import Notes
 from agent_backend.app import build_app
-from tests.agent_backend.world import PATH, Caller, World, user_input
+from agent_backend.endpoint import MAX_UNREAD, EventStream
+from tests.agent_backend.world import PATH, Caller, World, running_app, user_input
 from tests.support.model_server import model_server
 from tests.support.servers import serve
 
@@ -102,3 +109,71 @@ async def test_a_backend_called_without_the_gateway_answers_nobody(world: World)
         "message": "This backend answers its gateway only.",
         "request_id": "r-7",
     }
+
+
+async def test_a_reader_who_stops_reading_costs_a_bounded_amount() -> None:
+    """The model is stopped when the answer is too far ahead, and the reader is told at the end."""
+    made: list[int] = []
+    sent: list[bytes] = []
+    reading = asyncio.Event()
+    notes: Notes = {}
+
+    async def endless() -> AsyncGenerator[bytes, None]:
+        for number in count():
+            made.append(number)
+            await asyncio.sleep(0)
+            yield b"x" * (MAX_UNREAD // 4)
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody leaves here")
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await reading.wait()
+        sent.append(message.get("body", b""))
+
+    answer = EventStream(StreamingResult(endless()), notes=notes, streams=set())
+    asyncio.get_running_loop().call_later(0.2, reading.set)
+    await answer({"type": "http"}, receive, send)
+
+    assert notes == {"ended_by": "unread"}
+    assert len(made) < 8
+    assert b"interrupted" in sent[-2]
+
+
+async def test_a_stream_that_is_cancelled_from_within_ends_with_an_error() -> None:
+    """Some library below us cancels its own task: the reader still gets an end they can act on."""
+    sent: list[bytes] = []
+    notes: Notes = {}
+
+    async def cancelled() -> AsyncGenerator[bytes, None]:
+        yield b"data: {}\n\n"
+        raise asyncio.CancelledError
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody leaves here")
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+
+    await EventStream(StreamingResult(cancelled()), notes=notes, streams=set())({"type": "http"}, receive, send)
+
+    assert notes == {"ended_by": "error"}
+    assert b"interrupted" in sent[-2]
+
+
+async def test_a_failure_of_ours_is_a_problem_too(world: World) -> None:
+    """A database that is gone in mid-flight is a 500 as JSON, with the request's id and no detail."""
+    app = build_app(world.settings())
+    async with running_app(app) as http:
+        caller = Caller(gateway=world.gateway, http=http, claims={"request_id": "r-9"})
+        connection = sqlite3.connect(world.folder / "agent.sqlite3")
+        connection.execute("DROP TABLE threads")
+        connection.close()
+        response = await caller.send("threads.list")
+
+    assert response.status_code == 500
+    assert (response.json()["code"], response.json()["request_id"]) == ("internal_error", "r-9")
+    assert "threads" not in response.text

@@ -16,8 +16,20 @@ import pytest
 from sqlalchemy import text
 
 from agent_backend.__main__ import main
+from agent_backend.app import build_app
 from agent_backend.store import build_engine
-from tests.agent_backend.world import AUDIENCE, ISSUER, PATH, Caller, World, answer_in, events_in, user_input
+from tests.agent_backend.world import (
+    AUDIENCE,
+    ISSUER,
+    PATH,
+    Caller,
+    World,
+    answer_in,
+    events_in,
+    running_app,
+    thread_of,
+    user_input,
+)
 
 # Seconds a process may take to start on a busy machine.
 START_TIMEOUT = 30.0
@@ -34,10 +46,10 @@ def run_main(*arguments: str) -> int:
         root.setLevel(level)
 
 
-def write_settings(world: World, *, database: str = "", **model: object) -> Path:
+def write_settings(world: World, *, database: str = "", drain_timeout: int = 10, **model: object) -> Path:
     file = world.folder / "agent.toml"
     url = database or f"sqlite:///{world.folder}/agent.sqlite3"
-    lines = ["[server]", "port = 0", 'log_format = "json"', "drain_timeout = 10"]
+    lines = ["[server]", "port = 0", 'log_format = "json"', f"drain_timeout = {drain_timeout}"]
     lines += ["[database]", f'url = "{url}"']
     lines += ["[gateway]", f'jwks_url = "{world.jwks_url}"', f'issuer = "{ISSUER}"', f'audience = "{AUDIENCE}"']
     lines += ["[model]", *(f"{name} = {value}" for name, value in model.items())]
@@ -97,6 +109,25 @@ async def test_an_answer_under_way_is_finished(world: World) -> None:
 
         assert await asyncio.to_thread(backend.wait, 10) == 0
     assert "This is your first message here." in answer
+
+
+async def test_an_answer_too_long_to_wait_for_is_cut_whole(world: World) -> None:
+    """At the end of the drain the client gets an event it can act on, and what was said is kept; still status 0."""
+    file = write_settings(world, drain_timeout=1, word_delay=0.3)
+    with process("serve", "--settings", file) as backend:
+        url = await asyncio.to_thread(wait_until_ready, backend)
+        asking = asyncio.create_task(ask(world, url))
+        await asyncio.sleep(0.9)
+        backend.send_signal(signal.SIGTERM)
+        events = events_in(await asking)
+
+        assert await asyncio.to_thread(backend.wait, 10) == 0
+    assert events[-1]["type"] == "error"
+    assert events[-1]["allow_retry"] is True
+    async with running_app(build_app(world.settings())) as http:
+        shown = await Caller(gateway=world.gateway, http=http).send("items.list", thread_id=thread_of(events))
+    kept = [item for item in shown.json()["data"] if item["type"] == "assistant_message"]
+    assert kept[0]["content"][0]["text"].startswith("I am the ")
 
 
 async def test_a_second_signal_ends_at_once(world: World) -> None:

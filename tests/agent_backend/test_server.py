@@ -35,11 +35,15 @@ ALICE = context_for("alice", page=PageContext(title="Pricing"))
 
 
 class BrokenStore(SqlStore):
-    """Fails at what it is told to fail at."""
+    """Fails, or takes for ever, where it is told to."""
 
     broken = ""
+    slow: asyncio.Event | None = None
 
     async def add_thread_item(self, thread_id: str, item: ThreadItem, context: RequestContext) -> None:
+        if self.slow is not None:
+            self.slow.set()
+            await asyncio.sleep(60)
         if item.type == self.broken:
             raise OSError("disk full")
         await super().add_thread_item(thread_id, item, context)
@@ -291,3 +295,17 @@ async def test_a_deleted_thread_is_gone(store: SqlStore) -> None:
         await store.load_thread(thread_id, ALICE)
     with pytest.raises(Problem):
         await ask(server, "threads.delete", thread_id=thread_id)
+
+
+async def test_a_client_who_leaves_at_once_leaves_no_empty_thread(store: BrokenStore) -> None:
+    """Cancelled before its first message was stored, a thread is taken back."""
+    store.slow = asyncio.Event()
+    reading = asyncio.create_task(say(build_server(store), "One"))
+    await store.slow.wait()
+    assert len((await store.load_threads(9, None, "desc", ALICE)).data) == 1
+
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+    assert (await store.load_threads(9, None, "desc", ALICE)).data == []

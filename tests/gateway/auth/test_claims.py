@@ -1,5 +1,6 @@
 """Judging header and claims: a table per promise."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -200,10 +201,8 @@ NAMES = st.sampled_from(
 @settings(database=None, deadline=None, max_examples=300)
 def test_whatever_json_stands_in_a_token_the_answer_is_a_verdict(members: dict[str, Any]) -> None:
     """Judging raises TokenInvalid or TokenExpired and nothing else; what it accepts can be sent on as UTF-8."""
-    try:
+    with contextlib.suppress(TokenInvalid):
         judge_header({"alg": "RS256", **members}, RULES)
-    except TokenInvalid:
-        pass
     claims = {**GOOD, **members}
     try:
         judge_claims(claims, RULES, NOW)

@@ -154,7 +154,7 @@ async def test_failures_are_retried_once_per_cooldown_and_never_cost_a_users_sig
 
     assert [await outcome(source, "old") for _ in range(1000)] == [KeysUnavailable] * 1000
     assert world.fetches == 1
-    with pytest.raises(KeysUnavailable, match="no keys fetched yet; .*answered 500") as first:
+    with pytest.raises(KeysUnavailable, match=r"no keys fetched yet; .*answered 500") as first:
         source.keys  # noqa: B018  # reading it is the question
     with pytest.raises(KeysUnavailable) as second:
         source.keys  # noqa: B018  # as above
@@ -197,21 +197,31 @@ async def test_keys_are_refreshed_ahead_of_their_age_within_bounds(
 
 async def test_the_background_refresh_outlives_every_fault() -> None:
     """`run` fetches at once, and goes on after faults of any kind, until it is cancelled."""
-    world = World(answer=RuntimeError("a fault in the client library"))
+    answers: list[KeyDocument | Exception] = [
+        KeysUnavailable("down"),
+        RuntimeError("a fault in the client library"),
+        document("old"),
+    ]
+    fetched: asyncio.Queue[int] = asyncio.Queue()
+
+    async def fetch() -> KeyDocument:
+        fetched.put_nowait(1)
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     times = KeyTimes(refresh=0.001, refresh_min=0.001, refresh_max=0.001, cooldown=0.001)
-    source = KeySource(issuer="i", fetch=world.fetch, algorithms=("RS256",), times=times, clock=lambda: world.now)
+    source = KeySource(issuer="i", fetch=fetch, algorithms=("RS256",), times=times)
     running = asyncio.create_task(source.run())
     async with asyncio.timeout(5):
-        while world.fetches < 3:
-            await asyncio.sleep(0.001)
-        world.answer = document("old")
-        while "1 keys" not in repr(source) or world.fetches < 6:
-            await asyncio.sleep(0.001)
+        for _ in range(5):
+            await fetched.get()
     running.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert source.keys.keys[0].kid == "old"
+    assert [key.kid for key in source.keys.keys] == ["old"]
 
 
 async def test_each_key_left_out_is_logged_once_per_document(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ from gateway.demo.talk import TalkFailed, Turn
 
 ALICE = {"id": "alice", "name": "Alice Example", "email": "alice@example.test"}
 GATEWAY = '{"request_id": "req-1", "status": 200, "operation": "threads.create", "first_byte_ms": 8.26, "user": "1f"}\n'
-BACKEND = '{"request_id": "req-1", "status": 200, "thread": "thr_1", "items": 1}\n'
+BACKEND = '{"request_id": "req-1", "status": 200, "thread_id": "thr_1", "items": 1}\n'
 
 
 def turn() -> Turn:

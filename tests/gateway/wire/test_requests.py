@@ -75,27 +75,33 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body() -> None:
 
 async def test_a_disconnect_cancels_what_runs_inside() -> None:
     """Within the scope the cancellation is seen; outside it is ClientDisconnected; nothing is left running."""
+    before = asyncio.all_tasks()
     seen: list[str] = []
-    with pytest.raises(ClientDisconnected):
+
+    async def work() -> None:
         async with cancel_on_disconnect(channel([part(), DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 seen.append("cancelled")
                 raise
+
+    with pytest.raises(ClientDisconnected):
+        await work()
     task = asyncio.current_task()
     await asyncio.sleep(0)
 
-    assert (seen, task and task.cancelling(), asyncio.all_tasks() - {task}) == (["cancelled"], 0, set())
+    assert (seen, task and task.cancelling(), asyncio.all_tasks()) == (["cancelled"], 0, before)
 
 
 async def test_what_ends_by_itself_is_left_alone() -> None:
-    """The value comes out, and the watcher is gone."""
+    """No cancellation, and the watcher is gone."""
+    before = asyncio.all_tasks()
     async with cancel_on_disconnect(channel([])):
         await asyncio.sleep(0)
     await asyncio.sleep(0)
 
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert asyncio.all_tasks() == before
 
 
 async def test_an_error_inside_comes_out_as_it_is() -> None:
@@ -107,12 +113,16 @@ async def test_an_error_inside_comes_out_as_it_is() -> None:
 
 async def test_an_error_raised_while_cleaning_up_wins() -> None:
     """What goes wrong on the way out of a cancelled exchange is not hidden."""
-    with pytest.raises(TokenInvalid):
+
+    async def work() -> None:
         async with cancel_on_disconnect(channel([DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             finally:
                 raise TokenInvalid("on the way out")
+
+    with pytest.raises(TokenInvalid):
+        await work()
 
 
 @pytest.mark.parametrize("also_gone", [False, True])
@@ -140,7 +150,10 @@ async def test_a_cancellation_from_outside_stays_one(also_gone: bool) -> None:
 
 async def test_a_timeout_around_it_still_works() -> None:
     """Scopes nest: the outer one's cancellation is not taken for the client's."""
+
+    async def work() -> None:
+        async with asyncio.timeout(0.01), cancel_on_disconnect(channel([])):
+            await asyncio.Event().wait()
+
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
-            async with cancel_on_disconnect(channel([])):
-                await asyncio.Event().wait()
+        await work()

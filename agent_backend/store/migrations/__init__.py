@@ -1,0 +1,1 @@
+"""Alembic migrations, run by `agent_backend migrate`; see `schema`."""

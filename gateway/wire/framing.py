@@ -1,0 +1,55 @@
+"""Is it clear where a request ends and whom it is for? And what a request that never became one is answered.
+
+Pure. Sources: RFC 9112 sections 2.3, 3.2, 6.1 and 6.3; RFC 9457 (problem details).
+"""
+
+import json
+
+from gateway.errors import GatewayError, MalformedRequest
+
+_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+def check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
+    """Is it clear where this request ends and whom it is for?
+
+    Args:
+        headers: Names in lower case, repeats kept.
+        version: As the parser says it, such as ``1.1``.
+
+    Raises:
+        MalformedRequest: A version that is neither 1.0 nor 1.1, more than one `Host` (or none in HTTP/1.1), a repeated
+            or accompanied `Content-Length`, a transfer coding other than one `chunked`, or any in HTTP/1.0.
+    """
+    if version not in ("1.0", "1.1"):
+        raise MalformedRequest(f"HTTP/{version}, only 1.0 and 1.1 are understood")
+    names = [name for name, _ in headers]
+    hosts = names.count(b"host")
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise MalformedRequest(f"{hosts} Host headers, expected one")
+    lengths = names.count(b"content-length")
+    codings = [value.strip(b" ").lower() for name, value in headers if name == b"transfer-encoding"]
+    if lengths > 1 or (lengths and codings):
+        raise MalformedRequest("more than one statement of the body's length")
+    if codings and (codings != [b"chunked"] or version == "1.0"):
+        raise MalformedRequest(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked in HTTP/1.1 is understood")
+
+
+def build_refusal(error: GatewayError) -> bytes:
+    """The answer to a request that never became one, as bytes on the wire."""
+    problem = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "message": error.message,
+    }
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    return b"".join(
+        [
+            b"HTTP/1.1 %d %s\r\n" % (error.status, _REASONS[error.status]),
+            b"content-type: application/problem+json\r\ncache-control: no-store\r\nx-content-type-options: nosniff\r\n",
+            b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body),
+            body,
+        ]
+    )

@@ -1,0 +1,72 @@
+"""The reference of all settings."""
+
+import re
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from gateway.settings.model import (
+    BackendSettings,
+    ClaimSettings,
+    IssuerSettings,
+    LogSettings,
+    RouteSettings,
+    ServerSettings,
+    TrustSettings,
+)
+from gateway.settings.reference import render_reference
+
+README = Path(__file__).parents[3] / "README.md"
+TABLES: list[type[BaseModel]] = [
+    ServerSettings,
+    LogSettings,
+    TrustSettings,
+    IssuerSettings,
+    ClaimSettings,
+    BackendSettings,
+    RouteSettings,
+]
+
+
+def test_every_setting_has_a_description() -> None:
+    """Written as a sentence; a table says what it is."""
+    missing = [
+        f"{table.__name__}.{name}"
+        for table in TABLES
+        for name, field in table.model_fields.items()
+        if not re.fullmatch(r".+\.", field.description or "", re.DOTALL)
+    ]
+
+    assert missing == []
+    assert [table.__name__ for table in TABLES if not table.__doc__] == []
+
+
+def test_every_setting_has_a_row() -> None:
+    """In its own table, which is named as the file names it."""
+    sections = dict(re.findall(r"#### `\[(.+?)\]`\n(.*?)(?=\n#### |\Z)", render_reference(), re.DOTALL))
+    rows = {heading: re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) for heading, text in sections.items()}
+    headings = ["server", "log", "trust", "issuers.NAME", "issuers.NAME.claims", "backends.NAME", "routes.NAME"]
+
+    assert rows == {
+        heading: [name for name in table.model_fields if name != "claims"]
+        for heading, table in zip(headings, TABLES, strict=True)
+    }
+
+
+def test_a_row() -> None:
+    """Name, type, default and meaning."""
+    lines = render_reference().splitlines()
+
+    assert "| `port` | integer | `8080` | Port to listen on; 0 takes a free one. |" in lines
+    assert '| `format` | `json` or `console` | `"json"` | json for machines, console for people. |' in lines
+    assert '| `algorithms` | list of strings | `["RS256", "ES256"]` | Accepted signature algorithms. |' in lines
+    assert "| `path` | string | **required** | Exact path. |" in lines
+    assert "| `cookie` | string |  | Cookie with the token; also name.0, name.1 … . |" in lines
+
+
+def test_the_readme_has_exactly_this_reference() -> None:
+    """Between its markers; ``python -m gateway.settings.reference`` prints what belongs there."""
+    text = README.read_text("utf-8")
+    found = re.findall(r"<!-- settings -->\n(.*?)\n<!-- /settings -->", text, re.DOTALL)
+
+    assert [part.strip() for part in found] == [render_reference()]

@@ -1,0 +1,96 @@
+"""How log lines look, and that no value can start one of its own."""
+
+import json
+import logging
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.wire.logs import ConsoleFormatter, JsonFormatter
+
+NASTY = 'a\r\nb\n2026-01-01 info forged\x1b[31m\x00\u2028\x7f\x85"q"'
+FORMATTERS = [pytest.param(JsonFormatter(), id="json"), pytest.param(ConsoleFormatter(), id="console")]
+
+
+def entry(message: str = "request", exc_info: Any = None, **fields: object) -> logging.LogRecord:
+    made = logging.LogRecord("gateway.access", logging.INFO, __file__, 1, message, (), exc_info)
+    made.created = 0.5
+    made.fields = fields
+    return made
+
+
+def test_json() -> None:
+    """One object per line; what is not known is left out."""
+    line = JsonFormatter().format(entry(status=200, route=None, user="é"))
+
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:00.500+00:00",
+        "level": "info",
+        "logger": "gateway.access",
+        "event": "request",
+        "status": 200,
+        "user": "é",
+    }
+
+
+def test_console() -> None:
+    """One readable line; a value with a space or a quote is quoted."""
+    line = ConsoleFormatter().format(entry(status=200, route=None, reason='no "x"', user="é"))
+
+    assert line == '00:00:00 info request status=200 reason="no \\"x\\"" user="\\u00e9"'
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+@given(text=st.one_of(st.just(NASTY), st.text(max_size=30)))
+def test_no_value_can_start_a_line(formatter: logging.Formatter, text: str) -> None:
+    """Neither in a field nor in the message; nor can it move the cursor of a terminal."""
+    line = formatter.format(entry(text, reason=text))
+
+    assert len(line.splitlines()) == 1
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_an_exceptions_text_can_not_start_a_line_either(formatter: logging.Formatter) -> None:
+    """It may quote what a client sent. A line that begins a record begins at the margin; a traceback's never does."""
+    try:
+        raise ValueError(NASTY)
+    except ValueError:
+        text = formatter.format(entry(exc_info=sys.exc_info()))
+    first, *rest = text.splitlines()
+
+    assert "ValueError" in text
+    assert "\x1b" not in text
+    assert [line for line in rest if not line.startswith("    ")] == []
+    assert first.startswith(("{", "00:00:00 info request"))
+
+
+PROGRAM = """
+import logging, sys
+from gateway.wire.logs import configure_logging
+configure_logging(sys.argv[1], "info")
+logging.getLogger("any.library").info({"not": "a string"})
+logging.getLogger("any.library").debug("too little")
+logging.getLogger("httpx").info("a URL with ?token=secret")
+logging.getLogger("uvicorn.error").error("ASGI callable returned without completing response.")
+logging.getLogger("uvicorn.error").error("Something else")
+"""
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_everything_goes_through_one_handler(style: str) -> None:
+    """Other libraries' lines look like ours; what they say again of our own events, and their chatter, is left out."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, style], capture_output=True, text=True, check=True, timeout=20
+    )
+    lines = done.stderr.splitlines()
+
+    assert done.stdout == ""
+    assert len(lines) == 2
+    assert "a string" in lines[0]
+    assert "Something else" in lines[1]
