@@ -22,6 +22,9 @@ MAX_DEPTH: Final = 64
 # Members of one object that `scan_object` walks. A ChatKit body has three; a megabyte of names costs a quarter second.
 MAX_MEMBERS: Final = 1024
 
+# Characters of such a name. Comparing names without case costs time by their length, up to eighteenfold (U+FDFA).
+MAX_NAME: Final = 128
+
 Scan = Callable[[str, int], tuple[Any, int]]
 
 
@@ -102,6 +105,8 @@ def _walk(text: str, start: int, shape: Shape) -> ObjectSpan:
         name, value_start, name_text = _read_name(text, position)
         if name in span.members:
             raise ValueError(f"a name stands twice, at character {position}")
+        if len(name) > MAX_NAME:
+            raise ValueError(f"a name of more than {MAX_NAME} characters, at character {position}")
         if len(span.members) == MAX_MEMBERS:
             raise ValueError(f"more than {MAX_MEMBERS} names in one object")
         inner = shape.into.get(name)

@@ -26,8 +26,8 @@ MAX_SUBJECT: Final = 1024
 # A kid is a hash or a UUID; a header is a few of those.
 MAX_KID: Final = 256
 
-# Characters of a name, an address or a role; longer ones are no such thing.
-MAX_TEXT: Final = 1024
+# Characters of a name, an address (RFC 5321: 254) or a role. Each may become twelve bytes of the assertion's header.
+MAX_TEXT: Final = 256
 
 # What no name or role holds, and what breaks stores and parsers further on: controls (PostgreSQL refuses NUL), and
 # halves of surrogate pairs, which JSON can spell and UTF-8 cannot.

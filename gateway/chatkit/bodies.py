@@ -6,6 +6,7 @@ objects is the client's own. Knows who the user is only as an `Identity`. Pure.
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
 
 # What the gateway writes; compared by `_fold`, which leaves the letters and digits of a name.
 RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
+
+_no_letters = re.compile(r"[\W_]+")
 
 _METADATA = Shape({}, unique=True)
 _BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
@@ -145,8 +148,7 @@ def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str
 
 def _fold(name: str) -> str:
     """One form for all spellings that a careless reader might take for the same name."""
-    letters = unicodedata.normalize("NFKD", name).upper().casefold()
-    return "".join(letter for letter in letters if letter.isalnum())
+    return _no_letters.sub("", unicodedata.normalize("NFKD", name).upper().casefold())
 
 
 def _write_metadata(

@@ -1,9 +1,9 @@
 """One client connection: uvicorn's HTTP protocol, with limits on what a client may send and how slowly.
 
-Rules: a request's head is bounded in bytes, count and time. One request at a time: what comes behind a request that is
-still running is not read, and the connection closes after the answer. So it does after an answer that came before the
-end of its request. Trailers are counted and dropped, they never become headers. What is refused here is answered in the
-form of every other error, once, and never into an answer under way.
+Rules: a request's head is bounded in bytes, count and time. One request at a time: a few bytes that come early wait for
+the answer under way; more of them, or a second request in one read, and the connection closes after that answer. So it
+does after an answer that came before the end of its request. Trailers are counted and dropped, they never become
+headers. What is refused here is answered in the form of every other error, once, and never into an answer under way.
 
 Leans on uvicorn 0.54's classes; a contract test holds the names used here.
 """
@@ -60,6 +60,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reading = _Reading.HEAD
+        self._early = b""  # of the next request, while an answer is under way
         self._received = 0  # bytes since the request began
         self._parsed = 0  # bytes of the parts of it that the parser has given
         self._parts = 0  # headers and trailers
@@ -78,7 +79,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._reading is _Reading.NOTHING:
             return
-        if self._reading is _Reading.HEAD and not self._is_answering():
+        if self._reading is _Reading.HEAD and self._is_answering():
+            self._hold(data)
+            return
+        if self._reading is _Reading.HEAD:
             if self._head_timer is None:
                 self._arm_head_timer()
             self._received += len(data)
@@ -128,6 +132,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self._arm_head_timer()
         if self.transport.get_write_buffer_size():
             self._arm_write_timer()
+        if self._early and not self.transport.is_closing():
+            early, self._early = self._early, b""
+            self.data_received(early)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -153,10 +160,15 @@ class LimitedProtocol(HttpToolsProtocol):
         """An upgrade is not done, and the request is served as what it is otherwise. The parser stops behind it."""
         self._close_after_answer()
 
+    def _hold(self, data: bytes) -> None:
+        """We go on reading all the same: only that tells us when the client leaves."""
+        self._early += data
+        if len(self._early) > self.limits.max_head:
+            self._close_after_answer()
+
     def _close_after_answer(self) -> None:
-        self._reading = _Reading.NOTHING
-        if self.cycle is not None:
-            self.cycle.keep_alive = False
+        self._reading, self._early = _Reading.NOTHING, b""
+        self.cycle.keep_alive = False
 
     def _refuse(self, error: GatewayError) -> None:
         if self.transport.is_closing():

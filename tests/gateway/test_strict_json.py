@@ -152,6 +152,14 @@ def test_an_object_of_very_many_names_is_refused() -> None:
         strict_json.scan_object("{" + ",".join(names) + "}", Shape({}))
 
 
+def test_a_very_long_name_is_refused_where_names_matter() -> None:
+    """128 characters are read, one more is not; inside values that nobody walks into it may be as long as it likes."""
+    for name in ("n" * 128, "x"):
+        assert list(strict_json.scan_object(f'{{"{name}":{{"{"y" * 5000}":1}}}}', Shape({})).members) == [name]
+    with pytest.raises(ValueError, match="a name of more than 128 characters, at character 1"):
+        strict_json.scan_object(f'{{"{"n" * 129}":1}}', Shape({}))
+
+
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 

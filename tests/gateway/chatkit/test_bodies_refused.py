@@ -1,14 +1,16 @@
 """Bodies that two readers could read differently, or that ask for what the route does not take."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chatkit.bodies import read_body
+from gateway.chatkit.bodies import enrich, read_body
 from gateway.chatkit.operations import OPERATIONS
-from gateway.errors import MalformedBody, OperationForbidden
+from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden
+from gateway.identity import Identity
 
 ALL = frozenset(OPERATIONS)
 
@@ -32,6 +34,8 @@ REFUSED: dict[str, bytes] = {
     "65 levels": b"{" + MINIMAL + b',"x":' + b"[" * 64 + b"]" * 64 + b"}",
     "200,000 levels": b"{" + MINIMAL + b',"x":' + b"[" * 200_000 + b"]" * 200_000 + b"}",
     "a million names": b"{" + MINIMAL + b"".join(b',"%d":0' % number for number in range(100_000)) + b"}",
+    "a name of 129 characters": b"{" + MINIMAL + b',"' + b"n" * 129 + b'":0}',
+    "a name of 129 characters in metadata": b"{" + MINIMAL + b',"metadata":{"' + b"n" * 129 + b'":0}}',
     "type missing": b'{"params":{}}',
     "type unknown": b'{"type":"threads.destroy","params":{}}',
     "type in another case": b'{"type":"Items.List","params":{}}',
@@ -78,6 +82,18 @@ def test_what_two_readers_could_read_differently_is_refused(data: bytes) -> None
         read_body(data, ALL)
 
     assert (caught.value.status, len(str(caught.value)) < 200) == (400, True)
+
+
+def test_no_body_takes_long_to_judge() -> None:
+    """A megabyte of names that grow when they are compared: judged in a fraction of a second."""
+    long = "\ufdfa" * 120
+    names = ",".join(f'"{long}{number}":0' for number in range(1021))
+    started = time.process_time()
+
+    body = read_body(b"{" + MINIMAL + f',"metadata":{{{names}}}}}'.encode(), ALL)
+    with pytest.raises(BodyTooLarge):
+        enrich(body, Identity(issuer="i", subject="s", expires_at=1.0), request_id="r", locale=None, max_metadata=9)
+    assert time.process_time() - started < 2
 
 
 def test_64_levels_are_read() -> None:

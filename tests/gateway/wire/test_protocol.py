@@ -85,6 +85,8 @@ def test_uvicorn_still_has_the_names_we_lean_on() -> None:
         pytest.param(request("/echo", *["A: b"] * 10), 431, "headers_too_large", id="11 headers"),
         pytest.param(request("/" + "a" * 1024), 431, "headers_too_large", id="long path"),
         pytest.param(request("/echo", "X-Long: " + "a" * 1024), 431, "headers_too_large", id="long header"),
+        pytest.param(b"GET /echo HTTP/1.1\r\nX-Long: " + b"a" * 1024, 431, "headers_too_large", id="endless header"),
+        pytest.param(b"\r\n" * 513, 431, "headers_too_large", id="endless line breaks"),
     ],
 )
 def test_refused_with_a_problem_and_closed(edge: Edge, data: bytes, status: int, code: str) -> None:
@@ -184,3 +186,13 @@ def test_what_only_looks_odd_is_served() -> None:
 
     assert [trace.json()["method"], absolute.json()["path"]] == ["TRACE", "/echo"]
     assert wait_for(lambda: len(app.seen) == 2)
+
+
+def test_a_head_may_come_in_pieces() -> None:
+    """A head cut anywhere, even inside a name, is one head."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        for part in (b"GE", b"T /ec", b"ho HTT", b"P/1.1\r", b"\nHo", b"st: a\r\n", b"\r", b"\n"):
+            client.send(part)
+            time.sleep(0.01)
+
+        assert client.read_answer().json()["headers"] == [["host", "a"]]
