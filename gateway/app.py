@@ -167,6 +167,7 @@ def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -
     port = sock.getsockname()[1]
     if port != table.port:
         settings = settings.model_copy(update={"server": table.model_copy(update={"port": port})})
+    address = f"http://[{table.host}]:{port}" if ":" in table.host else f"http://{table.host}:{port}"
     routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
     server = build_server(
         build_app(settings, extra_routes=extra_routes),
@@ -178,7 +179,8 @@ def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -
             write_timeout=table.write_timeout,
         ),
         times=DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout),
-        on_ready=lambda: print(f"gateway ready on http://{table.host}:{port} ({routes})", flush=True),
+        on_ready=lambda: print(f"gateway ready on {address} ({routes})", flush=True),
+        backlog=table.backlog,
     )
     return server, sock
 

@@ -4,16 +4,15 @@
 it shows the chat. None of them says anything that a stranger may not know.
 """
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.auth.cross_site import allowed_origin, is_preflight, preflight_headers
+from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
 from gateway.errors import MethodNotAllowed, RouteNotFound
-from gateway.proxy import Route, authenticate, enter_route
+from gateway.proxy import Route, answer_preflight, authenticate, enter_route
 from gateway.wire.answers import send_json
 from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.record import record_of
@@ -70,22 +69,17 @@ class Session:
     Routes may differ in cookie and issuers: ``?route=NAME`` asks for one, without it the first in the settings answers.
     """
 
-    def __init__(
-        self, *, routes: Mapping[str, Route], verifier: Verifier, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, *, routes: Mapping[str, Route], verifier: Verifier) -> None:
         self._routes = routes
         self._verifier = verifier
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
         route = self._find_route(scope["query_string"])
         enter_route(scope, record, route)
-        if is_preflight(scope["method"], scope["headers"]) and allowed_origin(scope["headers"], route.origins):
+        if is_preflight(scope["method"], scope["headers"]):
             # A page that sends a bearer token asks first.
-            headers = [*preflight_headers(route.origins), *record.answer_headers]
-            await send({"type": "http.response.start", "status": 204, "headers": headers})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await answer_preflight(scope, record, route, send)
             return
         _allow_get(scope)
         _, identity = await authenticate(scope, record, route, self._verifier)

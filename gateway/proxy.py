@@ -77,7 +77,7 @@ class Proxy:
         route = self._routes.match(scope["raw_path"])
         enter_route(scope, record, route)
         if is_preflight(scope["method"], scope["headers"]):
-            await _answer_preflight(scope, record, route, send)
+            await answer_preflight(scope, record, route, send)
             return
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['method']} on route {route.name!r}", allowed=["POST", "OPTIONS"])
@@ -166,7 +166,8 @@ async def _relay(answer: Answer, reply: ClientReply, route: Route, record: Reque
     return await relay_stream(answer, reply, route.times, framing)
 
 
-async def _answer_preflight(scope: Scope, record: RequestRecord, route: Route, send: Send) -> None:
+async def answer_preflight(scope: Scope, record: RequestRecord, route: Route, send: Send) -> None:
+    """Leave for an allowed page to send what it is about to send; anybody else gets a 403."""
     if allowed_origin(scope["headers"], route.origins) is None:
         raise CrossSiteRequest("preflight from an origin that is not listed")
     headers = [*preflight_headers(route.origins), *record.answer_headers]

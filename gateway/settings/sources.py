@@ -16,6 +16,8 @@ from gateway.settings.model import PREFIX, Settings
 
 SETTINGS_FILE = "GATEWAY_SETTINGS"
 SECRETS_DIR = "GATEWAY_SECRETS_DIR"
+# Launch scripts name the interpreter with it and export it to us; it sets nothing here.
+INTERPRETER = "GATEWAY_PY"
 
 # What Kubernetes adds to every pod of a namespace that has a Service called "gateway" or "gateway-…".
 _SERVICE_MARK = "_SERVICE_HOST"
@@ -82,7 +84,7 @@ def _unknown_names(names: Iterable[str]) -> list[str]:
         f"{name}: unknown variable; settings are {', '.join(sorted(known))}, each followed by __ and a name"
         for name in sorted(names)
         if name.upper().startswith(PREFIX)
-        and name.upper() not in (SETTINGS_FILE, SECRETS_DIR)
+        and name.upper() not in (SETTINGS_FILE, SECRETS_DIR, INTERPRETER)
         and name.upper().partition("__")[0] not in known
     ]
 

@@ -75,9 +75,6 @@ def _error_headers(error: GatewayError) -> Headers:
         headers.append((b"www-authenticate", challenge))
     if error.status == 503:
         headers.append((b"retry-after", b"%d" % RETRY_AFTER))
-    if error.status in (408, 413):
-        # The rest of the body is not wanted; keeping the connection would mean reading it.
-        headers.append((b"connection", b"close"))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers

@@ -44,6 +44,7 @@ class ClientReply:
         await self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def _start(self, status: int, headers: Headers) -> None:
-        ours = {name for name, _ in self._headers}
+        # Of `Vary` both keep theirs: each names what it looked at.
+        ours = {name for name, _ in self._headers} - {b"vary"}
         kept = [pair for pair in headers if pair[0] not in ours]
         await self._send({"type": "http.response.start", "status": status, "headers": kept + self._headers})

@@ -65,7 +65,12 @@ def serve(
 
 
 def build_server(
-    app: DrainableApp, *, limits: ServerLimits, times: DrainTimes, on_ready: Callable[[], None]
+    app: DrainableApp,
+    *,
+    limits: ServerLimits,
+    times: DrainTimes,
+    on_ready: Callable[[], None],
+    backlog: int = 2048,
 ) -> "DrainingServer":
     """A server for ``app``; its `run` takes the sockets."""
     protocol = type("BoundProtocol", (LimitedProtocol,), {"limits": limits})
@@ -80,6 +85,7 @@ def build_server(
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        backlog=backlog,
         timeout_keep_alive=math.ceil(limits.keep_alive),
         # Ours comes first and ends streams with a word; uvicorn's is the net below it.
         timeout_graceful_shutdown=math.ceil(times.timeout) + 5,

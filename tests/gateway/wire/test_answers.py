@@ -31,7 +31,7 @@ def extra_headers(error: GatewayError) -> dict[bytes, bytes]:
     if error.status == 401:
         challenge = b"Bearer" if error.code == "credential_missing" else b'Bearer error="invalid_token"'
         return {b"www-authenticate": challenge}
-    demanded = {503: (b"retry-after", b"5"), 408: (b"connection", b"close"), 413: (b"connection", b"close")}
+    demanded = {503: (b"retry-after", b"5")}
     demanded[405] = (b"allow", b"GET, HEAD")
     return dict([demanded[error.status]]) if error.status in demanded else {}
 

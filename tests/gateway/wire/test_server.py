@@ -73,9 +73,8 @@ def exit_of(child: subprocess.Popen[str]) -> tuple[int, float]:
 def test_uvicorn_still_has_the_names_we_lean_on() -> None:
     """Our server overrides or sets these; when uvicorn moves one, this fails before a drain silently does."""
     server = uvicorn.Server(uvicorn.Config(lambda: None, log_config=None))
-    methods = {name: list(inspect.signature(getattr(uvicorn.Server, name)).parameters) for name in (
-        "startup", "main_loop", "shutdown", "capture_signals"
-    )}  # fmt: skip
+    names = ("startup", "main_loop", "shutdown", "capture_signals")
+    methods = {name: list(inspect.signature(getattr(uvicorn.Server, name)).parameters) for name in names}
 
     assert methods == {
         "startup": ["self", "sockets"],
