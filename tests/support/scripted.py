@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -88,13 +89,15 @@ async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 @contextlib.asynccontextmanager
-async def scripted_backend(script: Script, *, path: str | None = None) -> AsyncIterator[ScriptedBackend]:
-    """Listen on a free port of 127.0.0.1, or on the Unix socket ``path``."""
+async def scripted_backend(
+    script: Script, *, path: str | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[ScriptedBackend]:
+    """Listen on a free port of 127.0.0.1, with TLS if given, or on the Unix socket ``path``."""
     backend = ScriptedBackend(script)
     if path is not None:
         server = await asyncio.start_unix_server(backend._accept, path)
     else:
-        server = await asyncio.start_server(backend._accept, "127.0.0.1", 0)
+        server = await asyncio.start_server(backend._accept, "127.0.0.1", 0, ssl=tls)
         backend.port = server.sockets[0].getsockname()[1]
     try:
         yield backend

@@ -1,6 +1,7 @@
 """The HTTP client of the data path, against a scripted backend on a real socket."""
 
 import asyncio
+import ssl
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.errors import BackendBusy, BackendInterrupted, BackendInvalid, Back
 from tests.gateway.backends.world import build_client, build_request, world
 from tests.support.scripted import Exchange, Script, json_answer, scripted_backend
 from tests.support.servers import free_port
+from tests.support.tls import build_server_context
 
 
 async def fetch(client: BackendClient, request: BackendRequest | None = None) -> tuple[int, bytes]:
@@ -243,6 +245,31 @@ async def test_a_unix_socket_serves_as_well(tmp_path: Path) -> None:
         client = build_client(1, socket=path)
         assert await fetch(client) == (200, b"[]")
         client.close()
+
+
+async def test_https_is_spoken_to_a_backend_whose_certificate_holds(tmp_path: Path) -> None:
+    """With the backend's own authority; the whole exchange is the same."""
+    tls = build_server_context(tmp_path)
+    async with scripted_backend(json_answer(b"[]"), tls=tls) as backend:
+        client = build_client(backend.port, tls=ssl.create_default_context(cafile=str(tmp_path / "ca.pem")))
+        assert await fetch(client) == (200, b"[]")
+        assert await fetch(client) == (200, b"[]")
+        assert backend.connections == 1
+        client.close()
+
+
+@pytest.mark.parametrize(("names", "trusted"), [(("127.0.0.1",), False), (("other.test",), True)])
+async def test_a_certificate_that_does_not_hold_is_refused(
+    tmp_path: Path, names: tuple[str, ...], trusted: bool
+) -> None:
+    """Unknown authority or another name: nothing is sent."""
+    tls = build_server_context(tmp_path, names=names)
+    async with scripted_backend(json_answer(), tls=tls) as backend:
+        ours = ssl.create_default_context(cafile=str(tmp_path / "ca.pem") if trusted else None)
+        with pytest.raises(BackendUnavailable, match="certificate"):
+            await fetch(build_client(backend.port, tls=ours))
+
+    assert backend.exchanges == []
 
 
 async def test_waiting_is_bounded_and_can_go_on() -> None:

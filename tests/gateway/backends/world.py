@@ -1,6 +1,7 @@
 """What the tests of this folder build: a client for a scripted backend, requests, a reply that remembers."""
 
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +12,11 @@ from tests.support.scripted import Script, ScriptedBackend, scripted_backend
 Headers = list[tuple[bytes, bytes]]
 
 
-def build_client(port: int, *, socket: str | None = None, **limits: Any) -> BackendClient:
+def build_client(
+    port: int, *, socket: str | None = None, tls: ssl.SSLContext | None = None, **limits: Any
+) -> BackendClient:
     given = {"connect_timeout": 2.0, "keep_alive": 4.0, "max_connections": 10, **limits}
-    address = Address(host="127.0.0.1", port=port, authority=b"agent.test", path=b"/chatkit", socket=socket)
+    address = Address(host="127.0.0.1", port=port, authority=b"agent.test", path=b"/chatkit", socket=socket, tls=tls)
     return BackendClient(name="support", address=address, limits=BackendLimits(**given))
 
 
