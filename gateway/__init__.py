@@ -8,11 +8,16 @@ One request, top to bottom, is `proxy.py`. The rooms, each allowed to import onl
 
     __main__    the command line: serve, demo, check, show
     demo/       a development issuer, a page, a supervisor; nothing else imports it
+    check       would these settings work?
     app         composition root: settings in, ASGI app out; lifespan
-    proxy       the request path; decides nothing itself     settings   one typed model; TOML, environment, secrets
+    compile     settings to runtime objects: issuers, backends, routes, keys
+    endpoints   health, published keys, session              proxy      the request path; decides nothing itself
+    settings    one typed model; TOML, environment, secrets
+    entrance    the route; preflight, authentication, access
     auth/       credentials, keys, verifier, cross-site      backends/  routes, HTTP client, relay, health
     trust/      assertions and the keys that sign them       chatkit/   operations, enrichment of bodies, frames
     wire/       HTTP itself: server, headers, bodies, error answers, access log
+    strict_json JSON read strictly, and with positions
     identity    Credential and Identity: frozen values       errors     the taxonomy: status, code, source
 
 The words are fixed: a *client* calls the *gateway*, a *route* binds a path to a *backend*; a *credential* is what the

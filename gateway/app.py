@@ -2,42 +2,27 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
-import ssl
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import httpx
 from starlette.routing import BaseRoute, Router
 from starlette.routing import Route as AppRoute
 
-from gateway.auth.claims import ClaimMap, ClaimRules
-from gateway.auth.credentials import CredentialRule
-from gateway.auth.cross_site import REQUEST_HEADERS, OriginPolicy
-from gateway.auth.key_fetch import FetchKeys, build_discovery_fetch, build_file_fetch, build_url_fetch
-from gateway.auth.key_source import KeySource, KeyTimes
-from gateway.auth.verifier import TrustedIssuer, Verifier
-from gateway.backends.client import Address, BackendClient, BackendLimits
-from gateway.backends.relay import RelayTimes
-from gateway.backends.routes import RouteTable
+from gateway.auth.verifier import Verifier
 from gateway.chatkit.frames import error_frame_for
-from gateway.chatkit.operations import OPERATIONS
+from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
 from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
 from gateway.errors import Draining
-from gateway.proxy import Proxy, Route
+from gateway.proxy import Proxy
 from gateway.settings import Settings
-from gateway.settings.model import BackendSettings, IssuerSettings, RouteSettings
 from gateway.trust.assertions import AssertionMint
-from gateway.trust.signing_keys import SigningKey, generate_signing_key, load_signing_key, publish
+from gateway.trust.signing_keys import publish
 from gateway.wire.access_log import AccessLog
 from gateway.wire.asgi import Receive, Scope, Send
-from gateway.wire.headers import FORWARDED
 from gateway.wire.rescue import Rescue
 from gateway.wire.server import DrainingServer, DrainTimes, ServerLimits, build_server, open_socket
-
-logger = logging.getLogger("gateway.app")
 
 # Seconds that start-up waits for the first keys: ready under a second with keys reachable, and up in any case.
 FIRST_KEYS_TIMEOUT = 1.0
@@ -55,16 +40,15 @@ class Gateway:
 
     def __init__(self, settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> None:
         self._client = httpx.AsyncClient(headers={"accept": "application/json"})
-        self.issuers = {name: build_issuer(table, self._client) for name, table in settings.issuers.items()}
+        self.issuers = build_issuers(settings, self._client)
         self.backends = {name: build_backend(name, table) for name, table in settings.backends.items()}
         self._drain = Drain()
-        verifier = Verifier(issuers=self.issuers.values(), cache_size=settings.server.verified_tokens)
+        verifier = Verifier(issuers=self.issuers, cache_size=settings.server.verified_tokens)
         signing_keys = build_signing_keys(settings)
         mint = AssertionMint(
             issuer=settings.trust.issuer or settings.public_url, key=signing_keys[0], lifetime=settings.trust.lifetime
         )
-        routes = {name: self._build_route(name, table, settings) for name, table in settings.routes.items()}
-        paths = {table.path.encode(): routes[name] for name, table in settings.routes.items()}
+        routes = build_routes(settings, self.backends)
         router = Router(
             routes=[
                 AppRoute("/livez", Liveness()),
@@ -73,7 +57,7 @@ class Gateway:
                 AppRoute("/session", Session(routes=routes, verifier=verifier)),
                 *extra_routes,
             ],
-            default=Proxy(routes=RouteTable(paths), verifier=verifier, mint=mint),
+            default=Proxy(routes=build_route_table(routes), verifier=verifier, mint=mint),
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
@@ -94,7 +78,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(issuer.keys.run()) for issuer in self.issuers.values()]
+        tasks = [asyncio.create_task(issuer.keys.run()) for issuer in self.issuers]
         await self._await_first_keys()
         try:
             yield
@@ -108,37 +92,11 @@ class Gateway:
 
     async def _await_first_keys(self) -> None:
         """Join the first fetches. An issuer that is down does not keep the others' users waiting."""
-        fetches = [asyncio.create_task(issuer.keys.refresh()) for issuer in self.issuers.values()]
+        fetches = [asyncio.create_task(issuer.keys.refresh()) for issuer in self.issuers]
         _, late = await asyncio.wait(fetches, timeout=FIRST_KEYS_TIMEOUT)
         for fetch in late:
             fetch.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-
-    def _build_route(self, name: str, table: RouteSettings, settings: Settings) -> Route:
-        backend = settings.backends[table.backend]
-        issuers = table.issuers if table.issuers is not None else list(settings.issuers)
-        extra = tuple(header.encode() for header in table.forward_headers)
-        origins = frozenset(origin.encode() for origin in (*table.allowed_origins, settings.public_url))
-        return Route(
-            name=name,
-            credential=CredentialRule(
-                cookie=table.cookie.encode() if table.cookie else None, bearer=table.bearer, max_token=table.max_token
-            ),
-            origins=OriginPolicy(allowed=origins, request_headers=(*REQUEST_HEADERS, *extra)),
-            issuers=frozenset(settings.issuers[issuer].issuer for issuer in issuers),
-            operations=frozenset(OPERATIONS if table.operations is None else table.operations),
-            backend=self.backends[table.backend],
-            audience=backend.audience or table.backend,
-            forward_token=table.forward_token,
-            forwarded=FORWARDED | set(extra),
-            times=RelayTimes(
-                first_byte=backend.first_byte_timeout, idle=backend.idle_timeout, heartbeat=table.heartbeat
-            ),
-            body_timeout=table.body_timeout,
-            max_body=table.max_body,
-            max_metadata=table.max_metadata,
-            max_event_tail=table.max_event_tail,
-        )
 
 
 def build_app(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:
@@ -183,73 +141,3 @@ def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -
         backlog=table.backlog,
     )
     return server, sock
-
-
-def build_issuer(table: IssuerSettings, client: httpx.AsyncClient) -> TrustedIssuer:
-    """An issuer whose keys are fetched through ``client``."""
-    claims = table.claims
-    return TrustedIssuer(
-        rules=ClaimRules(
-            issuer=table.issuer,
-            audiences=frozenset(table.audiences),
-            algorithms=frozenset(table.algorithms),
-            leeway=table.leeway,
-            claim_map=ClaimMap(
-                subject=claims.subject,
-                name=claims.name,
-                email=claims.email,
-                roles=claims.roles,
-                tenant=claims.tenant,
-            ),
-        ),
-        keys=KeySource(
-            issuer=table.issuer,
-            fetch=_build_fetch(table, client),
-            algorithms=tuple(table.algorithms),
-            times=KeyTimes(refresh=table.refresh, keep=table.keep, cooldown=table.cooldown),
-        ),
-    )
-
-
-def _build_fetch(table: IssuerSettings, client: httpx.AsyncClient) -> FetchKeys:
-    if table.jwks_url is not None:
-        return build_url_fetch(client, table.jwks_url, timeout=table.fetch_timeout)
-    if table.discovery_url is not None:
-        return build_discovery_fetch(client, table.discovery_url, table.issuer, timeout=table.fetch_timeout)
-    if table.jwks_file is not None:
-        return build_file_fetch(table.jwks_file)
-    raise ValueError(f"issuer {table.issuer!r} has no place for its keys")
-
-
-def build_backend(name: str, table: BackendSettings) -> BackendClient:
-    """The client of one backend."""
-    url = urlsplit(table.url)
-    tls = None
-    if url.scheme == "https":
-        tls = ssl.create_default_context(cafile=str(table.ca_file) if table.ca_file else None)
-        tls.set_alpn_protocols(["http/1.1"])
-    return BackendClient(
-        name=name,
-        address=Address(
-            host=url.hostname or "",
-            port=url.port or (443 if tls else 80),
-            authority=url.netloc.encode(),
-            path=(url.path or "/").encode(),
-            tls=tls,
-            socket=str(table.socket) if table.socket else None,
-        ),
-        limits=BackendLimits(
-            connect_timeout=table.connect_timeout, keep_alive=table.keep_alive, max_connections=table.max_connections
-        ),
-    )
-
-
-def build_signing_keys(settings: Settings) -> list[SigningKey]:
-    """The keys from the settings' files, or one that lives as long as this process."""
-    if settings.trust.signing_keys:
-        return [load_signing_key(path) for path in settings.trust.signing_keys]
-    logger.warning(
-        "assertions are signed with a key of this process alone",
-        extra={"fields": {"fix": "set trust.signing_keys where gateways are replicated or restarted under load"}},
-    )
-    return [generate_signing_key()]

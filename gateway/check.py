@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.app import build_backend, build_issuer, build_signing_keys
 from gateway.backends.client import BackendRequest
+from gateway.compile import build_backend, build_issuer, build_signing_keys
 from gateway.errors import GatewayError
 from gateway.settings import Settings
 from gateway.settings.model import BackendSettings, IssuerSettings

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs
 
 from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
+from gateway.entrance import Route, answer_preflight, authenticate, enter_route
 from gateway.errors import MethodNotAllowed, RouteNotFound
-from gateway.proxy import Route, answer_preflight, authenticate, enter_route
 from gateway.wire.answers import send_json
 from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.record import record_of

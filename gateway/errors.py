@@ -109,6 +109,17 @@ class OperationForbidden(ClientError):
     message = "This operation is not allowed here."
 
 
+class AccessDenied(ClientError):
+    """The user is known and may not. `rule` names what forbids it, as the settings do."""
+
+    status, code = 403, "access_denied"
+    message = "You do not have permission to do this."
+
+    def __init__(self, reason: str, *, rule: str) -> None:
+        super().__init__(reason)
+        self.rule = rule
+
+
 class MalformedBody(ClientError):
     status, code = 400, "malformed_body"
     message = "The body is not a ChatKit request."

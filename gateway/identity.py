@@ -1,7 +1,10 @@
 """Who calls: what the client presented, and who it is after verification. Frozen values, no behaviour."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+ClaimValue = str | bool | int | float | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,7 +12,7 @@ class Credential:
     """What the client presented, unverified. The token never appears in a repr."""
 
     token: bytes = field(repr=False)
-    source: Literal["cookie", "bearer"]
+    source: Literal["cookie", "bearer", "signed_url"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,7 @@ class Identity:
         issuer: The `iss` claim, exactly as configured.
         subject: The mapped subject claim, usually `sub`.
         roles: In the token's order.
+        extra: Further claims that the issuer's settings keep, by name.
         tenant: From the mapped tenant claim, if the issuer has one configured.
         expires_at: The token's `exp`: seconds since the epoch, wall clock.
     """
@@ -29,5 +33,7 @@ class Identity:
     name: str | None = None
     email: str | None = None
     roles: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
     tenant: str | None = None
+    extra: Mapping[str, ClaimValue] = field(default_factory=dict, hash=False)
     expires_at: float

@@ -4,64 +4,27 @@ Every decision is a pure function of a room below (match, find, check, judge, re
 raised on the way is answered by `wire.rescue`, here never.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
-from gateway.auth.credentials import CredentialRule, find_credential
-from gateway.auth.cross_site import (
-    OriginPolicy,
-    allowed_origin,
-    check_cross_site,
-    cors_headers,
-    is_preflight,
-    preflight_headers,
-)
+from gateway.auth.access import check_access
+from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
-from gateway.backends.client import BackendClient, BackendRequest
-from gateway.backends.connection import Answer
-from gateway.backends.relay import RelayTimes, relay_answer, relay_stream
+from gateway.backends.answer import Answer
+from gateway.backends.client import BackendRequest
+from gateway.backends.relay import relay_answer, relay_opaque, relay_stream
 from gateway.backends.routes import RouteTable
 from gateway.chatkit import bodies, frames
 from gateway.chatkit.bodies import ChatKitBody
-from gateway.errors import CrossSiteRequest, GatewayError, MalformedRequest, MethodNotAllowed
+from gateway.entrance import Route, answer_preflight, authenticate, check_method, enter_route
+from gateway.errors import GatewayError, MalformedRequest
 from gateway.identity import Credential, Identity
 from gateway.trust.assertions import HEADER as ASSERTION
 from gateway.trust.assertions import AssertionMint
 from gateway.wire.asgi import Receive, Scope, Send
-from gateway.wire.headers import only_value, select_request_headers
+from gateway.wire.headers import Headers, only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
-from gateway.wire.reply import ClientReply
-from gateway.wire.requests import cancel_on_disconnect, read_body
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
-    """A path bound to a backend, compiled from the settings.
-
-    Attributes:
-        issuers: The `iss` values whose users may come here.
-        operations: The ChatKit operations it takes.
-        audience: How the backend calls itself in assertions.
-        forward_token: Send the user's own token on.
-        forwarded: Names of client headers that go on, lower case.
-        max_body, max_metadata, max_event_tail: Bytes.
-        body_timeout: Seconds.
-    """
-
-    name: str
-    credential: CredentialRule
-    origins: OriginPolicy
-    issuers: frozenset[str]
-    operations: frozenset[str]
-    backend: BackendClient
-    audience: str
-    forward_token: bool
-    forwarded: frozenset[bytes]
-    times: RelayTimes
-    body_timeout: float
-    max_body: int
-    max_metadata: int
-    max_event_tail: int
+from gateway.wire.reply import INERT, ClientReply
+from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body
 
 
 class Proxy:
@@ -79,72 +42,72 @@ class Proxy:
         if is_preflight(scope["method"], scope["headers"]):
             await answer_preflight(scope, record, route, send)
             return
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['method']} on route {route.name!r}", allowed=["POST", "OPTIONS"])
+        check_method(scope, route)
         credential, identity = await authenticate(scope, record, route, self._verifier)
+        if route.kind == "opaque":
+            await self._pass_through(scope, receive, send, route, credential, identity)
+            return
         body = await _read(scope, receive, route)
         record.operation, record.streaming = body.operation.name, body.operation.streaming
-        request = self._prepare(scope, record.request_id, route, credential, identity, body)
+        if body.operation.name in route.operation_access:
+            check_access(identity, route.operation_access[body.operation.name])
+        data = bodies.enrich(
+            body,
+            identity,
+            request_id=record.request_id,
+            locale=_first_language(scope["headers"]),
+            max_metadata=route.max_metadata,
+        )
+        request = self._prepare(scope, record, route, credential, identity, data)
         reply = ClientReply(send, record.answer_headers)
         async with cancel_on_disconnect(receive), route.backend.exchange(request) as answer:
             record.failure = await _relay(answer, reply, route, record)
 
+    async def _pass_through(
+        self, scope: Scope, receive: Receive, send: Send, route: Route, credential: Credential, identity: Identity
+    ) -> None:
+        """Uploads in and downloads out, neither read nor changed, both under a cap."""
+        record = record_of(scope)
+        length = find_length(scope["headers"], max_body=route.max_body)
+        data = b"" if length == 0 else None
+        request = self._prepare(scope, record, route, credential, identity, data, length=length)
+        reply = ClientReply(send, record.answer_headers + INERT)
+        async with route.backend.exchange(request) as answer:
+            if data is None:
+                await stream_body(receive, answer.send, max_body=route.max_body, idle=route.body_timeout)
+                answer.finish_sending()
+            async with cancel_on_disconnect(receive):
+                record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
+
     def _prepare(
         self,
         scope: Scope,
-        request_id: str,
+        record: RequestRecord,
         route: Route,
         credential: Credential,
         identity: Identity,
-        body: ChatKitBody,
+        data: bytes | None,
+        *,
+        length: int | None = None,
     ) -> BackendRequest:
-        """The request for the backend: body enriched, headers by allow-list, then the gateway's own."""
-        headers = scope["headers"]
-        data = bodies.enrich(
-            body,
-            identity,
-            request_id=request_id,
-            locale=_first_language(headers),
-            max_metadata=route.max_metadata,
-        )
-        path = route.backend.address.path
-        if scope["query_string"]:
-            path += b"?" + scope["query_string"]
+        """The request for the backend: headers by allow-list, then the gateway's own; ``data`` None is streamed in."""
+        method, path = scope["method"], _backend_path(scope, route)
+        # What is passed through unread cannot be bound, whether there is a body or not: one rule for the backend.
+        bound = data if route.kind == "chatkit" else None
         assertion = self._mint.mint(
-            identity, audience=route.audience, request_id=request_id, method="POST", path=path, body=data
+            identity, audience=route.audience, request_id=record.request_id, method=method, path=path, body=bound
         )
-        ours = [
+        ours: Headers = [
             (ASSERTION, assertion),
-            (b"x-request-id", request_id.encode()),
+            (b"x-request-id", record.request_id.encode()),
             (b"accept-encoding", b"identity"),
         ]
         if scope["client"]:
             ours.append((b"x-forwarded-for", scope["client"][0].encode()))
-        if route.forward_token:
+        if route.forward_token and credential.token:
             ours.append((b"authorization", b"Bearer " + credential.token))
-        return BackendRequest(
-            method="POST", path=path, headers=select_request_headers(headers, route.forwarded) + ours, body=data
-        )
-
-
-def enter_route(scope: Scope, record: RequestRecord, route: Route) -> None:
-    """From here on every answer of this request, errors too, can be read by the route's allowed pages."""
-    record.route = route.name
-    record.answer_headers = cors_headers(allowed_origin(scope["headers"], route.origins))
-
-
-async def authenticate(
-    scope: Scope, record: RequestRecord, route: Route, verifier: Verifier
-) -> tuple[Credential, Identity]:
-    """Who calls this route, or an error of the 401, 403 or 503 kind."""
-    headers = scope["headers"]
-    credential = find_credential(headers, route.credential)
-    record.credential = credential.source
-    if credential.source == "cookie":
-        check_cross_site(scope["method"], headers, route.origins)
-    identity = await verifier.verify(credential, route.issuers)
-    record.note_identity(identity)
-    return credential, identity
+        headers = select_request_headers(scope["headers"], route.forwarded) + ours
+        return BackendRequest(method=method, path=path, headers=headers, body=data, length=length)
 
 
 async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
@@ -166,16 +129,16 @@ async def _relay(answer: Answer, reply: ClientReply, route: Route, record: Reque
     return await relay_stream(answer, reply, route.times, framing)
 
 
-async def answer_preflight(scope: Scope, record: RequestRecord, route: Route, send: Send) -> None:
-    """Leave for an allowed page to send what it is about to send; anybody else gets a 403."""
-    if allowed_origin(scope["headers"], route.origins) is None:
-        raise CrossSiteRequest("preflight from an origin that is not listed")
-    headers = [*preflight_headers(route.origins), *record.answer_headers]
-    await send({"type": "http.response.start", "status": 204, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+def _backend_path(scope: Scope, route: Route) -> bytes:
+    """The backend's own path; below a prefix, with the rest of the client's behind it; and the query as it came."""
+    path = route.backend.address.path
+    if route.prefix:
+        path = path.rstrip(b"/") + b"/" + scope["raw_path"][len(route.path) :]
+    query: bytes = scope["query_string"]
+    return path + b"?" + query if query else path
 
 
-def _first_language(headers: list[tuple[bytes, bytes]]) -> str | None:
+def _first_language(headers: Headers) -> str | None:
     """The first tag of Accept-Language, which carries ChatKit's active locale. RFC 9110 section 12.5.4."""
     value = next((value for name, value in headers if name == b"accept-language"), b"")
     tag = value.partition(b",")[0].partition(b";")[0].strip()

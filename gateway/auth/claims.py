@@ -1,4 +1,4 @@
-"""Is this token's content acceptable, and whom does it name? Pure judging of header and claims.
+"""Is this token's content acceptable? Pure judging of header and registered claims.
 
 Rules: what a signature library might let pass is decided here, by exact comparison: algorithm from the issuer's list,
 no critical extensions, `iss` and `aud` to the letter, times that are finite numbers. Knows no clock and no keys.
@@ -8,41 +8,19 @@ Sources: RFC 7515 section 4.1, RFC 7519 section 4.1, RFC 8725.
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway import strict_json
+from gateway.auth.claim_map import ClaimMap
 from gateway.errors import TokenExpired, TokenInvalid
-from gateway.identity import Identity
 
 # Seconds: 9999-12-31. What lies beyond is a mistake, and breaks date arithmetic elsewhere.
 LATEST: Final = 253_402_300_799
 
-# Characters. OpenID Connect Core section 2 allows 255 for `sub`; some issuers put a distinguished name there.
-MAX_SUBJECT: Final = 1024
-
 # A kid is a hash or a UUID; a header is a few of those.
 MAX_KID: Final = 256
-
-# Characters of a name, an address (RFC 5321: 254) or a role. Each may become twelve bytes of the assertion's header.
-MAX_TEXT: Final = 256
-
-# What no name or role holds, and what breaks stores and parsers further on: controls (PostgreSQL refuses NUL), and
-# halves of surrogate pairs, which JSON can spell and UTF-8 cannot.
-_unfit = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimMap:
-    """Which claim holds what. A name is looked up as it stands, then as a dotted path (``realm_access.roles``)."""
-
-    subject: str = "sub"
-    name: str = "name"
-    email: str = "email"
-    roles: str = "roles"
-    tenant: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,27 +107,6 @@ def judge_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> No
             raise TokenInvalid(f"{name} {start:.0f} lies {start - now:.0f} s ahead; is a clock wrong?")
 
 
-def build_identity(claims: Mapping[str, Any], rules: ClaimRules) -> Identity:
-    """The user that judged claims name, by the issuer's claim map.
-
-    A name, address or role that is no usable text is left out. What tells owners apart is never guessed: a tenant, if
-    the issuer has one configured, is as necessary as the subject.
-
-    Raises:
-        TokenInvalid: The subject, or the tenant where there must be one, is missing or no printable string.
-    """
-    names = rules.claim_map
-    return Identity(
-        issuer=rules.issuer,
-        subject=_owner(claims, names.subject),
-        name=_string(_look_up(claims, names.name)),
-        email=_string(_look_up(claims, names.email)),
-        roles=_strings(_look_up(claims, names.roles)),
-        tenant=_owner(claims, names.tenant) if names.tenant else None,
-        expires_at=float(claims["exp"]),
-    )
-
-
 def _judge_type(header: Mapping[str, Any]) -> None:
     """RFC 8725 section 3.11: a token explicitly typed as something else (logout, secevent, DPoP) proves no sign-in.
 
@@ -181,34 +138,6 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     if not 0 <= value <= LATEST:
         raise TokenInvalid(f"{name} lies outside the calendar")
     return float(value)
-
-
-def _look_up(claims: Mapping[str, Any], path: str) -> Any:
-    if path in claims:
-        return claims[path]
-    value: Any = claims
-    for step in path.split("."):
-        if not isinstance(value, dict) or step not in value:
-            return None
-        value = value[step]
-    return value
-
-
-def _owner(claims: Mapping[str, Any], name: str) -> str:
-    value = _look_up(claims, name)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_SUBJECT or not value.isprintable():
-        raise TokenInvalid(f"claim {name!r} is no printable string of 1 to {MAX_SUBJECT} characters")
-    return value
-
-
-def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_TEXT and not _unfit.search(value) else None
-
-
-def _strings(value: Any) -> tuple[str, ...]:
-    """Roles come as a list, or as one string of words (like `scope`, RFC 8693 section 4.2)."""
-    items = value.split() if isinstance(value, str) else value if isinstance(value, list) else []
-    return tuple(role for role in map(_string, items) if role is not None)
 
 
 def _decode_object(part: bytes, what: str) -> Mapping[str, Any]:

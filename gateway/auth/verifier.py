@@ -12,10 +12,10 @@ from hashlib import sha256
 
 from cachetools import TLRUCache
 
+from gateway.auth.claim_map import build_identity
 from gateway.auth.claims import (
     ClaimRules,
     ParsedToken,
-    build_identity,
     judge_claims,
     judge_header,
     parse_token,
@@ -98,7 +98,7 @@ class Verifier:
         if not is_signed(key.signature_key, parsed.signed, parsed.signature):
             raise TokenInvalid(f"signature does not fit key {key.kid!r} of issuer {issuer.rules.issuer!r}")
         judge_claims(parsed.claims, issuer.rules, self._clock())
-        identity = build_identity(parsed.claims, issuer.rules)
+        identity = build_identity(parsed.claims, issuer.rules.issuer, issuer.rules.claim_map)
         until = identity.expires_at + issuer.rules.leeway
         self._cache[digest] = _Verified(identity=identity, until=until, keys=keys)
         return identity

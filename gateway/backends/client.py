@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from gateway.backends.connection import Answer, Connection
+from gateway.backends.answer import Answer
+from gateway.backends.connection import Connection
 from gateway.errors import BackendBusy, BackendTimeout, BackendUnavailable, Draining, GatewayError
 
 Headers = list[tuple[bytes, bytes]]
@@ -60,12 +61,18 @@ class BackendLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendRequest:
-    """One request, ready to be sent; `host` and `content-length` are added from what is sent."""
+    """One request, ready to be sent; `host` and the framing are added from what is sent.
+
+    Attributes:
+        body: All of it, or None if `Answer.send` brings it in pieces.
+        length: With None: its bytes, if known beforehand.
+    """
 
     method: str
     path: bytes
     headers: Headers
-    body: bytes
+    body: bytes | None
+    length: int | None = None
 
 
 class BackendClient:
@@ -95,7 +102,8 @@ class BackendClient:
         """
         head = self._head(request)
         connection = self._take_idle() or await self._connect()
-        answer = connection.send(head, request.body, without_body=request.method == "HEAD")
+        chunked = request.body is None and request.length is None
+        answer = connection.send(head, request.body, chunked=chunked, without_body=request.method == "HEAD")
         self._answers.add(answer)
         try:
             yield answer
@@ -122,7 +130,8 @@ class BackendClient:
     def _head(self, request: BackendRequest) -> bytes:
         lines = [f"{request.method} ".encode() + request.path + b" HTTP/1.1", b"host: " + self.address.authority]
         lines += [name + b": " + value for name, value in request.headers]
-        lines += [b"content-length: %d" % len(request.body), b"", b""]
+        length = request.length if request.body is None else len(request.body)
+        lines += [b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length, b"", b""]
         head = b"\r\n".join(lines)
         # One line end per line: no value smuggled another header in.
         if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:

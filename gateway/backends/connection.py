@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection to a backend, and the answer that comes over it.
+"""One HTTP/1.1 connection to a backend.
 
 Rules: strict framing (httptools, no leniencies; on top: no transfer coding but a lone `chunked`, no upgrade, no bytes
-outside an answer); an answer is complete only when its framing says so; at a high-water mark the socket is no longer
-read. Push from the socket, pull by `read`. Knows nothing of pools, routes or event streams.
+outside an answer); an answer is complete only when its framing says so. Knows nothing of pools or routes.
 
 Sources: RFC 9112 sections 6 and 9, RFC 9110 section 15.2 (interim answers).
 """
@@ -13,155 +12,13 @@ from typing import Final
 
 import httptools
 
+from gateway.backends.answer import HIGH_WATER, Answer, Headers
 from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError
-
-Headers = list[tuple[bytes, bytes]]
-
-# Bytes buffered for a slow client before the backend's socket is no longer read: one chunk of a fast model's burst.
-HIGH_WATER: Final = 64 * 1024
 
 # Bytes of status line and headers; browsers and proxies take 8 to 64 KB.
 MAX_HEAD: Final = 64 * 1024
 
 _NO_BODY = frozenset({204, 205, 304})
-
-
-class Answer:
-    """One answer of a backend: its head, then its body as it comes.
-
-    Attributes:
-        status: 0 until the head is there.
-        headers: Names in lower case.
-        complete: The framing said that this is all.
-    """
-
-    __slots__ = (
-        "_buffer",
-        "_connection",
-        "_deadline",
-        "_failure",
-        "_loop",
-        "_size",
-        "_timer",
-        "_timer_at",
-        "_waiter",
-        "complete",
-        "headers",
-        "status",
-    )
-
-    def __init__(self, connection: "Connection") -> None:
-        self.status = 0
-        self.headers: Headers = []
-        self.complete = False
-        self._connection = connection
-        self._loop = asyncio.get_running_loop()
-        self._buffer: list[bytes] = []
-        self._size = 0
-        self._failure: GatewayError | None = None
-        self._waiter: asyncio.Future[bool] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._deadline = 0.0
-
-    async def wait_for_head(self, seconds: float) -> bool:
-        """Wait until status and headers are there; False if that takes longer than ``seconds``.
-
-        Raises:
-            GatewayError: The exchange failed before.
-        """
-        while not self.status:
-            if self._failure is not None:
-                raise self._failure
-            if not await self._wait(seconds):
-                return False
-        return True
-
-    async def read(self, seconds: float) -> bytes | None:
-        """What has come since the last call; waits for something if nothing has.
-
-        Returns:
-            Body bytes; ``b""`` at the end of the answer; None if nothing came for ``seconds``.
-
-        Raises:
-            GatewayError: The answer broke off. Everything that came before has been returned.
-        """
-        while not self._buffer:
-            if self.complete:
-                return b""
-            if self._failure is not None:
-                raise self._failure
-            if not await self._wait(seconds):
-                return None
-        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
-        self._buffer.clear()
-        if self._size > HIGH_WATER:
-            self._connection.resume_reading()
-        self._size = 0
-        return data
-
-    def fail(self, failure: GatewayError) -> None:
-        """Break the exchange off; the reader learns it after what has already come."""
-        if not self.complete and self._failure is None:
-            self._failure = failure
-            self._wake()
-
-    def close(self) -> None:
-        """Nobody reads any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def put_head(self, status: int, headers: Headers) -> None:
-        self.status, self.headers = status, headers
-        self._wake()
-
-    def put(self, data: bytes) -> None:
-        self._buffer.append(data)
-        self._size += len(data)
-        if self._size > HIGH_WATER:
-            self._connection.pause_reading()
-        self._wake()
-
-    def finish(self) -> None:
-        self.complete = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(True)
-
-    async def _wait(self, seconds: float) -> bool:
-        """Sleep until woken, or for ``seconds``.
-
-        The timer is left running between calls and looks at the deadline when it fires: a stream of a thousand events
-        a second re-arms it a few times a minute instead of a thousand times a second.
-        """
-        self._deadline = self._loop.time() + seconds
-        if self._timer is not None and self._timer_at > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._arm()
-        self._waiter = self._loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
-
-    def _arm(self) -> None:
-        self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._waiter is None or self._waiter.done():
-            return
-        # A timer may fire a clock tick early; the difference is not worth another round.
-        if self._loop.time() < self._deadline - 0.001:
-            self._arm()
-        else:
-            self._waiter.set_result(False)
 
 
 class Connection(asyncio.Protocol):
@@ -182,26 +39,46 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._head_size = 0
         self._headers: Headers = []
+        self._sending = False
+        self._chunked = False
+        self._writable: asyncio.Future[None] | None = None
         self._parser = httptools.HttpResponseParser(self)
 
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, head: bytes, body: bytes, *, without_body: bool = False) -> Answer:
+    def send(self, head: bytes, body: bytes | None, *, chunked: bool = False, without_body: bool = False) -> Answer:
         """Send a request; the answer fills as it comes.
 
         Args:
+            body: All of it; or None, and `send_more` and `finish_sending` follow.
+            chunked: With None: its length is not known beforehand.
             without_body: The answer has no body whatever its headers say (the request is a HEAD).
         """
         if self._transport is None or self._answer is not None:
             raise RuntimeError("the connection is not free")
         self._answer = answer = Answer(self)
         self._without_body, self._until_close, self._head_size = without_body, False, 0
-        self._transport.write(head + body if len(body) < HIGH_WATER else head)
-        if len(body) >= HIGH_WATER:
-            self._transport.write(body)
+        self._sending, self._chunked = body is None, chunked
+        if body is None or len(body) >= HIGH_WATER:
+            self._transport.write(head)
+            self._transport.write(body or b"")
+        else:
+            self._transport.write(head + body)
         return answer
+
+    async def send_more(self, data: bytes) -> None:
+        """The next piece of the request's body."""
+        if self._writable is not None:
+            await self._writable
+        if self.is_open and self._transport is not None and data:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def finish_sending(self) -> None:
+        self._sending = False
+        if self._chunked and self.is_open and self._transport is not None:
+            self._transport.write(b"0\r\n\r\n")
 
     def abort(self) -> None:
         """Drop the socket without ceremony; the backend sees a reset within a round trip."""
@@ -241,12 +118,21 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as exc:
             self._break(exc.__context__ if isinstance(exc.__context__, GatewayError) else BackendInvalid(f"{exc}"))
 
+    def pause_writing(self) -> None:
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
     def eof_received(self) -> bool:
         if self._answer is not None and self._until_close and self._answer.status:
             self._complete(reusable=False)
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.resume_writing()
         answer, self._answer = self._answer, None
         if answer is not None:
             what = "in the middle of its answer" if answer.status else "before it answered"
@@ -290,7 +176,8 @@ class Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         if answer is not None:
             answer.finish()
-        if reusable and self.is_open:
+        # An answer that came before the whole request leaves a connection whose next bytes belong to nobody.
+        if reusable and self.is_open and not self._sending:
             self._parser = httptools.HttpResponseParser(self)
             self._on_free(self)
         elif self._transport is not None:

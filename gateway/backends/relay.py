@@ -9,7 +9,7 @@ too, so that nobody takes a part for the whole. Knows nothing of the protocol in
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.backends.connection import Answer
+from gateway.backends.answer import Answer
 from gateway.errors import (
     BackendBusy,
     BackendFailed,
@@ -88,10 +88,29 @@ async def relay_answer(answer: Answer, reply: Reply, times: RelayTimes) -> Gatew
     return await _relay_bytes(answer, reply, times)
 
 
-async def _relay_bytes(answer: Answer, reply: Reply, times: RelayTimes) -> GatewayError | None:
+async def relay_opaque(answer: Answer, reply: Reply, times: RelayTimes, max_answer: int) -> GatewayError | None:
+    """Relay an answer of any kind, redirects and refusals too, up to ``max_answer`` bytes.
+
+    Returns, raises: As `relay_answer`.
+    """
+    if not await answer.wait_for_head(times.first_byte):
+        raise BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+    declared = next((value for name, value in answer.headers if name == b"content-length"), b"0")
+    if len(declared) > 15 or int(declared) > max_answer:
+        raise BackendInvalid(f"an answer of {declared!r:.40} bytes, max_answer is {max_answer}")
+    return await _relay_bytes(answer, reply, times, max_answer)
+
+
+async def _relay_bytes(
+    answer: Answer, reply: Reply, times: RelayTimes, max_answer: int | None = None
+) -> GatewayError | None:
     await reply.start(answer.status, answer.headers)
+    size = 0
     try:
         while data := await answer.read(times.idle):
+            size += len(data)
+            if max_answer is not None and size > max_answer:
+                return BackendInvalid(f"an answer of more than {max_answer} bytes (max_answer)")
             await reply.write(data)
     except GatewayError as exc:
         return exc

@@ -1,4 +1,4 @@
-"""Which route does a path belong to? Exact match on the raw path; one canonical form or a refusal.
+"""Which route does a path belong to? Exact match, or by prefix, on the raw path; one canonical form or a refusal.
 
 Rules: decided on the bytes as they arrived, so that what is matched is what is meant; an encoding of a character that
 needs none, a dot segment, an empty segment, a parameter or a backslash is refused, not repaired. `Host` and scheme
@@ -27,15 +27,19 @@ class RouteTable(Generic[R]):
 
     Args:
         routes: Raw path to route; the paths are canonical.
+        prefixes: The same for everything below a path, which ends with ``/``; the longest one wins.
     """
 
-    def __init__(self, routes: Mapping[bytes, R]) -> None:
-        for path in routes:
+    def __init__(self, routes: Mapping[bytes, R], prefixes: Mapping[bytes, R] | None = None) -> None:
+        prefixes = prefixes or {}
+        for path in (*routes, *prefixes):
             check_path(path)
         self._routes = dict(routes)
+        self._prefixes = sorted(prefixes.items(), key=lambda item: len(item[0]), reverse=True)
 
     def __repr__(self) -> str:
-        return f"<RouteTable {b' '.join(sorted(self._routes)).decode()}>"
+        paths = [*self._routes, *(prefix + b"*" for prefix, _ in self._prefixes)]
+        return f"<RouteTable {b' '.join(sorted(paths)).decode()}>"
 
     def match(self, path: bytes) -> R:
         """The route at ``path`` (raw, without query).
@@ -48,6 +52,9 @@ class RouteTable(Generic[R]):
         if route is not None:
             return route
         check_path(path)
+        for prefix, below in self._prefixes:
+            if path.startswith(prefix) and path != prefix:
+                return below
         raise RouteNotFound(f"path {path!r:.200}")
 
 

@@ -4,9 +4,9 @@ Knows nothing of files or the environment.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gateway.auth.credentials import MAX_PARTS
@@ -92,8 +92,14 @@ class ClaimSettings(Table):
     name: str = Field("name", description="Name for display.")
     email: str = Field("email", description="E-mail address.")
     roles: str = Field("roles", description="List, or string of words.")
+    scopes: str = Field("scope", description="String of words, or list; for `require`. Some issuers say `scp`.")
     tenant: str | None = Field(
-        None, description="Set it if one issuer serves several tenants: owners are told apart by it."
+        None,
+        description="Set it if one issuer serves several tenants: owners are told apart by it, and a token without it "
+        "is refused.",
+    )
+    extra: list[str] = Field(
+        default_factory=list, description="Further claims that backends are told, in the assertion's `claims`."
     )
 
 
@@ -136,10 +142,43 @@ class BackendSettings(Table):
     max_connections: int = Field(10_000, ge=1, description="Connections at once; every open stream holds one.")
 
 
+class RequireSettings(Table):
+    """What a user must have. Under `require` for every request, under `rules.OPERATION` for one operation besides."""
+
+    scopes: list[str] = Field(default_factory=list, description="All of these.")
+    roles: list[str] = Field(default_factory=list, description="One of these.")
+    claims: dict[str, list[str]] = Field(
+        default_factory=dict, description="Of each of these claims one of the values; dotted paths reach into objects."
+    )
+
+
+class SignedUrlSettings(Table):
+    """Keys of signed URLs, shared with the backends that make them."""
+
+    keys: list[Annotated[SecretStr, Field(min_length=32)]] = Field(
+        default_factory=list,
+        max_length=4,
+        description="Secrets of at least 32 characters, oldest first: the last signs, all are accepted.",
+    )
+    max_minutes: int = Field(60, ge=1, le=7 * 24 * 60, description="Longest permission accepted, whoever signed it.")
+
+
 class RouteSettings(Table):
     """A path, bound to a backend."""
 
-    path: RoutePath = Field(description="Exact path.")
+    path: RoutePath = Field(description="Exact path; with `prefix` it ends with / and stands for everything below it.")
+    kind: Literal["chatkit", "opaque"] = Field(
+        "chatkit", description="opaque passes uploads and downloads through, unread."
+    )
+    prefix: bool = Field(
+        False, description="Everything below path; the rest goes on behind the backend's path. Opaque."
+    )
+    methods: list[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]] = Field(
+        default_factory=list, description="Methods of an opaque route; ChatKit is POST."
+    )
+    credential: Literal["token", "signed_url"] = Field(
+        "token", description="token: cookie or bearer. signed_url: a `signature` in the query. Opaque."
+    )
     backend: str = Field(description="Name of a [backends] table.")
     cookie: CookieName | None = Field(None, description="Cookie with the token; also name.0, name.1 … .")
     bearer: bool = Field(True, description="Accept Authorization: Bearer too.")
@@ -152,7 +191,15 @@ class RouteSettings(Table):
     forward_headers: list[ForwardedHeader] = Field(
         default_factory=list, description="Further client headers to send on."
     )
-    max_body: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Bytes of a request body.")
+    max_body: int = Field(
+        1024 * 1024,
+        ge=1024,
+        le=1024 * 1024 * 1024,
+        description="Bytes of a request body; on an opaque route it is streamed.",
+    )
+    max_answer: int = Field(
+        100 * 1024 * 1024, ge=1024, description="Bytes of an answer on an opaque route: the largest file."
+    )
     max_metadata: int = Field(
         32 * 1024,
         ge=0,
@@ -169,6 +216,10 @@ class RouteSettings(Table):
     max_event_tail: int = Field(
         64 * 1024, ge=1024, description="Bytes of an unfinished event held back; a longer one flows as it comes."
     )
+    require: RequireSettings = Field(default_factory=RequireSettings, description="What every user must have.")
+    rules: dict[OperationName, RequireSettings] = Field(
+        default_factory=dict, description='What an operation asks for besides: `[routes.NAME.rules."threads.delete"]`.'
+    )
 
 
 class Settings(BaseSettings):
@@ -181,6 +232,7 @@ class Settings(BaseSettings):
     server: ServerSettings = Field(default_factory=ServerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
+    signed_urls: SignedUrlSettings = Field(default_factory=SignedUrlSettings)
     issuers: dict[TableName, IssuerSettings] = Field(min_length=1)
     backends: dict[TableName, BackendSettings] = Field(min_length=1)
     routes: dict[TableName, RouteSettings] = Field(min_length=1)

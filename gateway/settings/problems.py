@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.settings.model import BackendSettings, IssuerSettings, Settings
+from gateway.settings.model import BackendSettings, IssuerSettings, RouteSettings, Settings
 
 
 def cross_problems(settings: Settings) -> list[str]:
@@ -45,11 +45,31 @@ def _route_problems(settings: Settings) -> Iterable[str]:
         for issuer in route.issuers or ():
             if issuer not in settings.issuers:
                 yield f"routes.{name}.issuers: no [issuers.{issuer}]; there are {', '.join(settings.issuers)}"
-        if route.cookie is None and not route.bearer:
+        if route.credential == "token" and route.cookie is None and not route.bearer:
             yield f"routes.{name}: takes neither a cookie nor a bearer token; set cookie or bearer = true"
         if route.path in paths:
             yield f"routes.{name}.path: {route.path} is also routes.{paths[route.path]}; change one"
         paths[route.path] = name
+        yield from (f"routes.{name}.{problem}" for problem in _kind_problems(route))
+        if route.credential == "signed_url" and not settings.signed_urls.keys:
+            yield f"routes.{name}.credential: signed_url needs [signed_urls] keys; set them, the same as at the backend"
+
+
+def _kind_problems(route: RouteSettings) -> Iterable[str]:
+    """What does not go with a route's kind."""
+    if route.kind == "chatkit":
+        for name in ("prefix", "methods"):
+            if getattr(route, name):
+                yield f'{name}: is for kind = "opaque"; remove it'
+        if route.credential == "signed_url":
+            yield 'credential: signed_url is for kind = "opaque"; ChatKit requests carry a token'
+        return
+    if not route.methods:
+        yield 'methods: an opaque route must list them, such as ["GET", "HEAD"]'
+    if route.prefix != route.path.endswith("/"):
+        yield f"path: {route.path} must end with / if, and only if, prefix = true"
+    if route.operations is not None or route.rules:
+        yield "operations, rules: an opaque route has no ChatKit operations; use methods and require"
 
 
 def _trust_problems(settings: Settings) -> Iterable[str]:

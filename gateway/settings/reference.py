@@ -8,13 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from gateway.settings.model import Settings
 
-_NAMES: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "path"}
+_NAMES: dict[Any, str] = {
+    SecretStr: "secret",
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    Path: "path",
+}
 
 
 def render_reference() -> str:
@@ -52,6 +59,8 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(f"`{item}`" for item in arguments)
     if get_origin(annotation) in (Union, types.UnionType) and len(arguments) == 1:
         return _type_name(arguments[0])
+    if get_origin(annotation) is dict:
+        return f"table of {_type_name(arguments[1])}"
     if get_origin(annotation) is list:
         return f"list of {_type_name(arguments[0])}s"
     # Annotated: what it is made of.
@@ -66,6 +75,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
+    if isinstance(value, dict):
+        return ""
     if isinstance(value, list):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
     if isinstance(value, str):

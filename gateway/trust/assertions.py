@@ -80,7 +80,12 @@ class AssertionMint:
                 "sha256": None if body is None else sha256(body).hexdigest(),
             },
         }
-        optional = {"name": identity.name, "email": identity.email, "tenant": identity.tenant}
+        optional = {
+            "name": identity.name,
+            "email": identity.email,
+            "tenant": identity.tenant,
+            "claims": dict(identity.extra) or None,
+        }
         claims |= {name: value for name, value in optional.items() if value is not None}
         signed = self._header + b"." + _b64(_json(claims))
         return signed + b"." + _b64(self._sign(signed))
@@ -91,7 +96,8 @@ class AssertionMint:
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    """In UTF-8: escapes would double what names in most of the world's scripts take of a header."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _b64(data: bytes) -> bytes:

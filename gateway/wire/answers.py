@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.errors import GatewayError, MethodNotAllowed
+from gateway.errors import AccessDenied, GatewayError, MethodNotAllowed
 from gateway.wire.asgi import Send
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,7 +40,7 @@ async def send_json(
 
 async def send_problem(send: Send, error: GatewayError, request_id: str, headers: Headers) -> None:
     """The problem answer for ``error``; ``headers`` are those that every answer of this request carries."""
-    problem = {
+    problem: dict[str, Any] = {
         "type": "about:blank",
         "title": error.title,
         "status": error.status,
@@ -48,6 +48,8 @@ async def send_problem(send: Send, error: GatewayError, request_id: str, headers
         "message": error.message,
         "request_id": request_id,
     }
+    if isinstance(error, AccessDenied):
+        problem["rule"] = error.rule
     await send_json(send, error.status, problem, [*_error_headers(error), *headers], media_type="problem+json")
 
 

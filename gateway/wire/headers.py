@@ -11,6 +11,9 @@ Headers = list[tuple[bytes, bytes]]
 # What a ChatKit backend needs to read a body and to speak the user's language; nothing here says who the user is.
 FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id", b"traceparent"})
 
+# What a download needs besides: parts of a file, and not what the client has already. RFC 9110 sections 13 and 14.
+FORWARDED_OPAQUE = FORWARDED | {b"range", b"if-range", b"if-none-match", b"if-modified-since"}
+
 # RFC 9110 section 7.6.1, and the older names still seen.
 HOP_BY_HOP = frozenset(
     {

@@ -8,6 +8,9 @@ from gateway.wire.answers import STREAM_HEADERS
 from gateway.wire.asgi import Send
 from gateway.wire.headers import Headers, select_answer_headers
 
+# Whatever an opaque route hands out runs nowhere: it is served from the gateway's origin, next to the user's cookie.
+INERT: Headers = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox; default-src 'none'")]
+
 # Of a stream these are ours: its length is not known, and its caching is settled.
 _SET_ON_STREAMS = frozenset({b"content-type", b"content-length", b"cache-control", b"x-accel-buffering", b"etag"})
 

@@ -7,13 +7,16 @@ Sources: the ASGI specification, HTTP 2.3; RFC 9110 section 8.6 (Content-Length)
 """
 
 import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 
 from gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
 from gateway.wire.asgi import Receive
 
+Headers = list[tuple[bytes, bytes]]
 
-async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], *, max_body: int, timeout: float) -> bytes:
+
+async def read_body(receive: Receive, headers: Headers, *, max_body: int, timeout: float) -> bytes:
     """The whole body.
 
     Args:
@@ -25,15 +28,57 @@ async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], *, max
         RequestTimeout: It did not come in time.
         ClientDisconnected: The client left before it was complete.
     """
-    declared = next((value for name, value in headers if name == b"content-length"), b"0")
-    # The parser has checked that this is a number; its length is checked before Python makes an integer of it.
-    if len(declared) > 15 or int(declared) > max_body:
-        raise BodyTooLarge(f"content-length {declared!r:.40}, max_body is {max_body}")
+    find_length(headers, max_body=max_body)
     try:
         async with asyncio.timeout(timeout):
-            return await _collect(receive, max_body)
+            return b"".join([chunk async for chunk in _chunks(receive, max_body)])
     except TimeoutError as exc:
         raise RequestTimeout(f"body not complete within {timeout:.0f} s") from exc
+
+
+async def stream_body(
+    receive: Receive, send: Callable[[bytes], Awaitable[None]], *, max_body: int, idle: float
+) -> None:
+    """Hand the body on in pieces, as they come.
+
+    Args:
+        send: Takes a piece; may wait.
+        max_body: Bytes.
+        idle: Seconds without progress, on either side.
+
+    Raises:
+        BodyTooLarge, ClientDisconnected: As `read_body`; what was handed on before is then worthless.
+        RequestTimeout: No progress for ``idle`` seconds.
+    """
+    chunks = _chunks(receive, max_body)
+    try:
+        while True:
+            async with asyncio.timeout(idle):
+                chunk = await anext(chunks, None)
+                if chunk is None:
+                    return
+                await send(chunk)
+    except TimeoutError as exc:
+        raise RequestTimeout(f"no progress of the body for {idle:.0f} s") from exc
+    finally:
+        await chunks.aclose()
+
+
+def find_length(headers: Headers, *, max_body: int) -> int | None:
+    """The declared length of the body: 0 if there is none, None if it comes in chunks.
+
+    Raises:
+        BodyTooLarge: It is more than ``max_body`` bytes.
+    """
+    for name, value in headers:
+        if name == b"content-length":
+            # The parser has checked that this is a number; its size is checked before Python makes an integer of it.
+            if len(value) > 15 or int(value) > max_body:
+                raise BodyTooLarge(f"content-length {value!r:.40}, max_body is {max_body}")
+            return int(value)
+        if name == b"transfer-encoding":
+            return None
+    return 0
 
 
 class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel_on_disconnect(receive):``
@@ -74,8 +119,7 @@ class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel
             self._task.cancel()
 
 
-async def _collect(receive: Receive, max_body: int) -> bytes:
-    chunks: list[bytes] = []
+async def _chunks(receive: Receive, max_body: int) -> AsyncGenerator[bytes, None]:
     size = 0
     while True:
         message = await receive()
@@ -85,6 +129,7 @@ async def _collect(receive: Receive, max_body: int) -> bytes:
         size += len(chunk)
         if size > max_body:
             raise BodyTooLarge(f"body of more than {max_body} bytes")
-        chunks.append(chunk)
+        if chunk:
+            yield chunk
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            return

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 
-from gateway.auth.claims import ClaimMap, ClaimRules
+from gateway.auth.claim_map import ClaimMap
+from gateway.auth.claims import ClaimRules
 from gateway.auth.credentials import CredentialRule, find_credential
 from gateway.auth.key_fetch import KeyDocument
 from gateway.auth.key_source import KeySource, KeyTimes

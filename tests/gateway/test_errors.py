@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.errors import BackendRefused, GatewayError, MethodNotAllowed, Source
+from gateway.errors import AccessDenied, BackendRefused, GatewayError, MethodNotAllowed, Source
 
 
 def leaves(kind: type[GatewayError] = GatewayError) -> list[type[GatewayError]]:
@@ -20,6 +20,8 @@ def build(kind: type[GatewayError], reason: str = "why") -> GatewayError:
         return kind(reason, allowed=["GET", "HEAD"])
     if issubclass(kind, BackendRefused):
         return kind(reason, status=422)
+    if issubclass(kind, AccessDenied):
+        return kind(reason, rule="routes.support.require.roles")
     return kind(reason)
 
 

@@ -4,19 +4,13 @@ from typing import Any
 
 import pytest
 
-from gateway.auth.claims import ClaimMap, ClaimRules, build_identity
+from gateway.auth.claim_map import MAX_LIST, MAX_SUBJECT, ClaimMap, build_identity
 from gateway.errors import TokenInvalid
 from gateway.identity import Identity
 
 
-def rules(**names: Any) -> ClaimRules:
-    return ClaimRules(
-        issuer="https://login.test",
-        audiences=frozenset({"chat"}),
-        algorithms=frozenset({"RS256"}),
-        leeway=0,
-        claim_map=ClaimMap(**names),
-    )
+def build(claims: dict[str, Any], **names: Any) -> Identity:
+    return build_identity(claims, "https://login.test", ClaimMap(**names))
 
 
 def identity(**changes: Any) -> Identity:
@@ -30,7 +24,15 @@ MAPPED: list[tuple[dict[str, Any], dict[str, Any], Identity]] = [
         {"name": "Ann Bo", "email": "a@b.test", "roles": ["user", "admin"]},
         identity(name="Ann Bo", email="a@b.test", roles=("user", "admin")),
     ),
-    ({"roles": "scope"}, {"scope": "read  write"}, identity(roles=("read", "write"))),
+    ({"roles": "groups"}, {"groups": "read  write"}, identity(roles=("read", "write"))),
+    ({}, {"scope": "read  write"}, identity(scopes=("read", "write"))),
+    ({"scopes": "scp"}, {"scp": ["read"], "scope": "write"}, identity(scopes=("read",))),
+    (
+        {"extra": ("plan", "org.level", "beta", "tags", "gone", "odd", "huge")},
+        {"plan": "pro", "org": {"level": 3}, "beta": True, "tags": ["a", 1], "odd": {}, "huge": 2**60},
+        identity(extra={"plan": "pro", "org.level": 3, "beta": True, "tags": ("a",)}),
+    ),
+    ({}, {"plan": "pro"}, identity()),
     ({"roles": "realm.roles"}, {"realm": {"roles": ["x"]}}, identity(roles=("x",))),
     ({"roles": "https://x.test/roles"}, {"https://x.test/roles": ["x"]}, identity(roles=("x",))),
     ({"roles": "a.b"}, {"a.b": ["as it stands"], "a": {"b": ["deep"]}}, identity(roles=("as it stands",))),
@@ -60,7 +62,7 @@ def test_claims_are_mapped_and_what_is_no_usable_text_is_left_out(
     names: dict[str, Any], claims: dict[str, Any], expected: Identity
 ) -> None:
     """Names as they stand, then as dotted paths; controls and half surrogate pairs never travel on."""
-    assert build_identity({"sub": "alice", "exp": 9, **claims}, rules(**names)) == expected
+    assert build({"sub": "alice", "exp": 9, **claims}, **names) == expected
 
 
 UNUSABLE = [None, "", 0, 1, True, [], ["alice"], {"sub": "alice"}, "a\nb", "a\x00", "\ud800", "a\u2028b", "a\u202eb"]
@@ -70,17 +72,24 @@ UNUSABLE = [None, "", 0, 1, True, [], ["alice"], {"sub": "alice"}, "a\nb", "a\x0
 def test_who_owns_things_is_never_guessed(value: Any) -> None:
     """Subject, and tenant where one is configured, are printable strings, or the token is refused."""
     with pytest.raises(TokenInvalid, match="'sub' is no printable string"):
-        build_identity({"sub": value, "exp": 9}, rules())
+        build({"sub": value, "exp": 9})
     with pytest.raises(TokenInvalid, match="'tid' is no printable string"):
-        build_identity({"sub": "alice", "tid": value, "exp": 9}, rules(tenant="tid"))
+        build({"sub": "alice", "tid": value, "exp": 9}, tenant="tid")
 
 
 def test_a_missing_tenant_is_not_a_tenant() -> None:
     """Users without the configured claim would otherwise share one nameless tenant."""
     with pytest.raises(TokenInvalid, match="'tid'"):
-        build_identity({"sub": "alice", "exp": 9}, rules(tenant="tid"))
+        build({"sub": "alice", "exp": 9}, tenant="tid")
 
 
 def test_the_longest_subject_passes() -> None:
     """1,024 characters, whatever the letters."""
-    assert build_identity({"sub": "ä" * 1024, "exp": 9}, rules()).subject == "ä" * 1024
+    assert build({"sub": "ä" * MAX_SUBJECT, "exp": 9}).subject == "ä" * MAX_SUBJECT
+
+
+def test_roles_beyond_what_a_header_holds_are_left_out() -> None:
+    """The first ones stay; what is lost can only take a permission away."""
+    roles = [f"{number:0100d}" for number in range(100)]
+
+    assert build({"sub": "alice", "exp": 9, "roles": roles}).roles == tuple(roles[: MAX_LIST // 100])

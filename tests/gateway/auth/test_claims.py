@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.auth.claim_map import ClaimMap, build_identity
 from gateway.auth.claims import (
     LATEST,
-    ClaimMap,
     ClaimRules,
-    build_identity,
     judge_claims,
     judge_header,
     parse_token,
@@ -206,7 +205,7 @@ def test_whatever_json_stands_in_a_token_the_answer_is_a_verdict(members: dict[s
     claims = {**GOOD, **members}
     try:
         judge_claims(claims, RULES, NOW)
-        identity = build_identity(claims, RULES)
+        identity = build_identity(claims, ISSUER, RULES.claim_map)
     except (TokenInvalid, TokenExpired):
         return
     assert isinstance(identity, Identity)

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from gateway.auth.claims import ClaimMap, ClaimRules
+from gateway.auth.claim_map import ClaimMap
+from gateway.auth.claims import ClaimRules
 from gateway.auth.key_fetch import KeyDocument
 from gateway.auth.key_source import KeySource, KeyTimes
 from gateway.auth.keys import ALGORITHMS

@@ -10,8 +10,10 @@ from gateway.settings.model import (
     ClaimSettings,
     IssuerSettings,
     LogSettings,
+    RequireSettings,
     RouteSettings,
     ServerSettings,
+    SignedUrlSettings,
     TrustSettings,
 )
 from gateway.settings.reference import render_reference
@@ -25,6 +27,8 @@ TABLES: list[type[BaseModel]] = [
     ClaimSettings,
     BackendSettings,
     RouteSettings,
+    RequireSettings,
+    SignedUrlSettings,
 ]
 
 
@@ -45,11 +49,23 @@ def test_every_setting_has_a_row() -> None:
     """In its own table, which is named as the file names it."""
     sections = dict(re.findall(r"#### `\[(.+?)\]`\n(.*?)(?=\n#### |\Z)", render_reference(), re.DOTALL))
     rows = {heading: re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) for heading, text in sections.items()}
-    headings = ["server", "log", "trust", "issuers.NAME", "issuers.NAME.claims", "backends.NAME", "routes.NAME"]
+    headings: dict[str, type[BaseModel]] = {
+        "server": ServerSettings,
+        "log": LogSettings,
+        "trust": TrustSettings,
+        "signed_urls": SignedUrlSettings,
+        "issuers.NAME": IssuerSettings,
+        "issuers.NAME.claims": ClaimSettings,
+        "backends.NAME": BackendSettings,
+        "routes.NAME": RouteSettings,
+        "routes.NAME.require": RequireSettings,
+        "routes.NAME.rules": RequireSettings,
+    }
+    nested: dict[type[BaseModel], set[str]] = {IssuerSettings: {"claims"}, RouteSettings: {"require", "rules"}}
 
     assert rows == {
-        heading: [name for name in table.model_fields if name != "claims"]
-        for heading, table in zip(headings, TABLES, strict=True)
+        heading: [name for name in table.model_fields if name not in nested.get(table, set())]
+        for heading, table in headings.items()
     }
 
 
@@ -60,7 +76,7 @@ def test_a_row() -> None:
     assert "| `port` | integer | `8080` | Port to listen on; 0 takes a free one. |" in lines
     assert '| `format` | `json` or `console` | `"json"` | json for machines, console for people. |' in lines
     assert '| `algorithms` | list of strings | `["RS256", "ES256"]` | Accepted signature algorithms. |' in lines
-    assert "| `path` | string | **required** | Exact path. |" in lines
+    assert "| `url` | string | **required** | Where it is: http:// or https:// with path. |" in lines
     assert "| `cookie` | string |  | Cookie with the token; also name.0, name.1 … . |" in lines
 
 

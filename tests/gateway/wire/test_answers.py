@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError
+from gateway.errors import AccessDenied, GatewayError
 from gateway.wire.answers import STREAM_HEADERS, send_json, send_problem, send_stream_error
 from gateway.wire.asgi import Message
 from tests.gateway.test_errors import build, leaves
@@ -52,6 +52,7 @@ async def test_every_error_has_its_answer(kind: type[GatewayError]) -> None:
         "code": error.code,
         "message": error.message,
         "request_id": "req-12345678",
+        **({"rule": error.rule} if isinstance(error, AccessDenied) else {}),
     }
     assert sent.head() == {
         b"content-type": b"application/problem+json",

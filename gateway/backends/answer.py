@@ -1,0 +1,179 @@
+"""One answer of a backend, filled by its connection and read by the relay.
+
+Rules: push from the socket, pull by `read`; past a high-water mark the socket is no longer read; all that came is
+delivered before a failure is. Knows nothing of HTTP's framing, which is the connection's, nor of what the bytes mean.
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+from gateway.errors import GatewayError
+
+Headers = list[tuple[bytes, bytes]]
+
+# Bytes buffered for a slow client before the backend's socket is no longer read: one chunk of a fast model's burst.
+HIGH_WATER: Final = 64 * 1024
+
+
+class Wire(Protocol):
+    """What an answer needs of its connection."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    async def send_more(self, data: bytes) -> None: ...
+
+    def finish_sending(self) -> None: ...
+
+
+class Answer:
+    """One answer of a backend: its head, then its body as it comes.
+
+    Attributes:
+        status: 0 until the head is there.
+        headers: Names in lower case.
+        complete: The framing said that this is all.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_deadline",
+        "_failure",
+        "_loop",
+        "_size",
+        "_timer",
+        "_timer_at",
+        "_waiter",
+        "complete",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, connection: Wire) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.complete = False
+        self._connection = connection
+        self._loop = asyncio.get_running_loop()
+        self._buffer: list[bytes] = []
+        self._size = 0
+        self._failure: GatewayError | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
+
+    async def send(self, data: bytes) -> None:
+        """Send a piece of the request's body; waits while the backend does not keep up.
+
+        Raises:
+            GatewayError: The exchange failed.
+        """
+        await self._connection.send_more(data)
+        if self._failure is not None:
+            raise self._failure
+
+    def finish_sending(self) -> None:
+        """The request's body is complete."""
+        self._connection.finish_sending()
+
+    async def wait_for_head(self, seconds: float) -> bool:
+        """Wait until status and headers are there; False if that takes longer than ``seconds``.
+
+        Raises:
+            GatewayError: The exchange failed before.
+        """
+        while not self.status:
+            if self._failure is not None:
+                raise self._failure
+            if not await self._wait(seconds):
+                return False
+        return True
+
+    async def read(self, seconds: float) -> bytes | None:
+        """What has come since the last call; waits for something if nothing has.
+
+        Returns:
+            Body bytes; ``b""`` at the end of the answer; None if nothing came for ``seconds``.
+
+        Raises:
+            GatewayError: The answer broke off. Everything that came before has been returned.
+        """
+        while not self._buffer:
+            if self.complete:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            if not await self._wait(seconds):
+                return None
+        data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
+        self._buffer.clear()
+        if self._size > HIGH_WATER:
+            self._connection.resume_reading()
+        self._size = 0
+        return data
+
+    def fail(self, failure: GatewayError) -> None:
+        """Break the exchange off; the reader learns it after what has already come."""
+        if not self.complete and self._failure is None:
+            self._failure = failure
+            self._wake()
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def put_head(self, status: int, headers: Headers) -> None:
+        self.status, self.headers = status, headers
+        self._wake()
+
+    def put(self, data: bytes) -> None:
+        self._buffer.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
+            self._connection.pause_reading()
+        self._wake()
+
+    def finish(self) -> None:
+        self.complete = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(True)
+
+    async def _wait(self, seconds: float) -> bool:
+        """Sleep until woken, or for ``seconds``.
+
+        The timer is left running between calls and looks at the deadline when it fires: a stream of a thousand events
+        a second re-arms it a few times a minute instead of a thousand times a second.
+        """
+        self._deadline = self._loop.time() + seconds
+        if self._timer is not None and self._timer_at > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._arm()
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = None
+
+    def _arm(self) -> None:
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        # A timer may fire a clock tick early; the difference is not worth another round.
+        if self._loop.time() < self._deadline - 0.001:
+            self._arm()
+        else:
+            self._waiter.set_result(False)
