@@ -150,8 +150,9 @@ class KeySource:
             logger.info("keys changed", extra={"fields": {"issuer": self.issuer, "kids": kids}})
         times = self._times
         wanted = times.refresh if max_age is None else max_age
-        # Ahead of expiry: at nine tenths of what the issuer allows, so that a slow fetch still comes in time.
-        self.refresh_in = min(max(wanted * 0.9, times.refresh_min), times.refresh_max)
+        # Ahead of expiry: at nine tenths of what the issuer allows, so that a slow fetch still comes in time. Ahead of
+        # `keep` too, whatever else is set: keys must not run out while the issuer is well.
+        self.refresh_in = min(max(wanted * 0.9, times.refresh_min), times.refresh_max, times.keep * 0.9)
         self._fetched_at = self._clock()
         self._failure = None
 

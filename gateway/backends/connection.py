@@ -71,7 +71,8 @@ class Connection(asyncio.Protocol):
     async def send_more(self, data: bytes) -> None:
         """The next piece of the request's body."""
         if self._writable is not None:
-            await self._writable
+            # Shielded: whoever stops waiting must not cancel the waiting of the next.
+            await asyncio.shield(self._writable)
         if self.is_open and self._transport is not None and data:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 

@@ -60,6 +60,7 @@ class ScriptedBackend:
 
     script: Script
     port: int = 0
+    read_bodies: bool = True
     exchanges: list[Exchange] = field(default_factory=list)
     connections: int = 0
     open: int = 0
@@ -69,7 +70,7 @@ class ScriptedBackend:
         self.open += 1
         try:
             while not writer.is_closing():
-                exchange = await _read_request(reader, writer)
+                exchange = await _read_request(reader, writer, read_body=self.read_bodies)
                 self.exchanges.append(exchange)
                 await self.script(exchange)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -79,21 +80,24 @@ class ScriptedBackend:
             writer.close()
 
 
-async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Exchange:
+async def _read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, read_body: bool) -> Exchange:
     head = await reader.readuntil(b"\r\n\r\n")
     length = 0
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             length = int(line.partition(b":")[2])
-    return Exchange(head, await reader.readexactly(length), reader, writer)
+    return Exchange(head, await reader.readexactly(length if read_body else 0), reader, writer)
 
 
 @contextlib.asynccontextmanager
 async def scripted_backend(
-    script: Script, *, path: str | None = None, tls: ssl.SSLContext | None = None
+    script: Script, *, path: str | None = None, tls: ssl.SSLContext | None = None, read_bodies: bool = True
 ) -> AsyncIterator[ScriptedBackend]:
-    """Listen on a free port of 127.0.0.1, with TLS if given, or on the Unix socket ``path``."""
-    backend = ScriptedBackend(script)
+    """Listen on a free port of 127.0.0.1, with TLS if given, or on the Unix socket ``path``.
+
+    With ``read_bodies`` False the script reads a request's body itself, from the exchange's reader.
+    """
+    backend = ScriptedBackend(script, read_bodies=read_bodies)
     if path is not None:
         server = await asyncio.start_unix_server(backend._accept, path)
     else:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import logging
 from dataclasses import dataclass, field
@@ -235,3 +236,18 @@ async def test_each_key_left_out_is_logged_once_per_document(caplog: pytest.LogC
     reasons = [record.__dict__["fields"]["reason"] for record in caplog.records]
     assert reasons == ["key 1 (kid 's'): kty 'oct' is not RSA, EC or OKP"]
     assert "c2VjcmV0" not in caplog.text
+
+
+async def test_keys_are_refreshed_before_they_are_given_up() -> None:
+    """A `keep` below the refresh interval: a healthy issuer's keys never run out between two fetches."""
+    world = World()
+    source = KeySource(
+        issuer="https://login.test",
+        fetch=world.fetch,
+        algorithms=("RS256",),
+        times=dataclasses.replace(TIMES, keep=20.0),
+        clock=lambda: world.now,
+    )
+    await source.refresh()
+
+    assert source.refresh_in == 18.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backends.answer import Answer
 from gateway.backends.client import BackendClient, BackendRequest
 from gateway.errors import BackendBusy, BackendInterrupted, BackendInvalid, BackendTimeout, BackendUnavailable, Draining
 from tests.gateway.backends.world import build_client, build_request, world
@@ -339,3 +340,73 @@ async def test_a_large_body_is_sent_whole() -> None:
         await fetch(client, build_request(body))
 
     assert backend.exchanges[0].body == body
+
+
+async def send_forever(answer: Answer) -> None:
+    while True:
+        await answer.send(bytes(1024 * 1024))
+        await asyncio.sleep(0)
+
+
+async def test_a_body_can_be_sent_in_pieces() -> None:
+    """With a length known beforehand as it is, without one in chunks; the connection serves again."""
+
+    async def script(exchange: Exchange) -> None:
+        if b"chunked" in exchange.head:
+            assert await exchange.reader.readuntil(b"0\r\n\r\n") == b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"
+        else:
+            assert await exchange.reader.readexactly(3) == b"abc"
+        await json_answer()(exchange)
+
+    async with scripted_backend(script, read_bodies=False) as backend:
+        client = build_client(backend.port)
+        for length in (3, None):
+            request = BackendRequest(method="PUT", path=b"/x", headers=[], body=None, length=length)
+            async with client.exchange(request) as answer:
+                await answer.send(b"ab")
+                await answer.send(b"c")
+                answer.finish_sending()
+                assert await answer.wait_for_head(2)
+                assert [await answer.read(2), await answer.read(2)] == [b"{}", b""]
+        client.close()
+
+    assert backend.connections == 1
+
+
+async def test_an_answer_before_the_whole_request_leaves_no_connection_behind() -> None:
+    """The rest of the body would be taken for the next request."""
+
+    async def script(exchange: Exchange) -> None:
+        await json_answer(status=b"413 Too Large")(exchange)
+        await exchange.gone()
+
+    async with scripted_backend(script, read_bodies=False) as backend:
+        client = build_client(backend.port)
+        request = BackendRequest(method="PUT", path=b"/x", headers=[], body=None, length=10)
+        async with client.exchange(request) as answer:
+            await answer.send(b"ab")
+            assert await answer.wait_for_head(2)
+            while await answer.read(2):
+                pass
+        await asyncio.sleep(0.05)
+
+        assert (answer.status, backend.open) == (413, 0)
+
+
+async def test_a_backend_that_does_not_read_holds_the_sender_up() -> None:
+    """Sending waits instead of filling memory, and fails when the backend goes."""
+    stop = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await stop.wait()
+        exchange.reset()
+
+    async with scripted_backend(script, read_bodies=False) as backend:
+        client = build_client(backend.port)
+        request = BackendRequest(method="PUT", path=b"/x", headers=[], body=None)
+        async with client.exchange(request) as answer:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(send_forever(answer), 0.3)
+            stop.set()
+            with pytest.raises(BackendInterrupted):
+                await asyncio.wait_for(send_forever(answer), 2)

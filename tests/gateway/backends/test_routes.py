@@ -61,3 +61,20 @@ def test_a_table_takes_only_canonical_paths() -> None:
 def test_repr_names_the_paths() -> None:
     """An operator sees what is routed."""
     assert repr(RouteTable({b"/b": 1, b"/a": 2})) == "<RouteTable /a /b>"
+
+
+def test_a_prefix_takes_everything_below_it_and_the_longest_wins() -> None:
+    """Not the prefix itself, not a neighbour; an exact path goes before."""
+    table = RouteTable({b"/files/exact": "exact"}, {b"/files/": "files", b"/files/deep/": "deep"})
+
+    assert table.match(b"/files/a") == "files"
+    assert table.match(b"/files/a/b%20c") == "files"
+    assert table.match(b"/files/deep/a") == "deep"
+    assert table.match(b"/files/exact") == "exact"
+    for path in (b"/files/", b"/files", b"/filesx", b"/FILES/a"):
+        with pytest.raises(RouteNotFound):
+            table.match(path)
+    for path in (b"/files/../a", b"/files//a", b"/files/%2e%2e/a", b"/files/a;b"):
+        with pytest.raises(MalformedPath):
+            table.match(path)
+    assert repr(table) == "<RouteTable /files/* /files/deep/* /files/exact>"
