@@ -37,7 +37,8 @@ class Connection(asyncio.Protocol):
         self._without_body = False
         self._until_close = False
         self._paused = False
-        self._head_size = 0
+        self._head_size = 0  # bytes of parsed headers
+        self._received = 0  # bytes since the request was sent
         self._headers: Headers = []
         self._sending = False
         self._chunked = False
@@ -59,7 +60,8 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._answer is not None:
             raise RuntimeError("the connection is not free")
         self._answer = answer = Answer(self)
-        self._without_body, self._until_close, self._head_size = without_body, False, 0
+        self._without_body, self._until_close = without_body, False
+        self._head_size = self._received = 0
         self._sending, self._chunked = body is None, chunked
         if body is None or len(body) >= HIGH_WATER:
             self._transport.write(head)
@@ -103,21 +105,21 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]  # a stream transport is what we asked for
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is None:
+        answer = self._answer
+        if answer is None:
             # Bytes that nobody asked for would be taken for the next answer.
             self.abort()
             return
-        if not self._answer.status:
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                self._break(BackendInvalid(f"headers of more than {MAX_HEAD} bytes"))
-                return
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._break(BackendInvalid("answered with an upgrade"))
         except httptools.HttpParserError as exc:
             self._break(exc.__context__ if isinstance(exc.__context__, GatewayError) else BackendInvalid(f"{exc}"))
+        # A head that is not complete yet; a complete one is counted header by header, for a body may share its read.
+        if self._answer is answer and not answer.status and self._received > MAX_HEAD:
+            self._break(BackendInvalid(f"headers of more than {MAX_HEAD} bytes"))
 
     def pause_writing(self) -> None:
         self._writable = asyncio.get_running_loop().create_future()
@@ -147,6 +149,9 @@ class Connection(asyncio.Protocol):
             raise BackendInvalid("more bytes than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._head_size += len(name) + len(value)
+        if self._head_size > MAX_HEAD:
+            raise BackendInvalid(f"headers of more than {MAX_HEAD} bytes")
         self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:

@@ -110,6 +110,8 @@ async def test_an_answer_to_head_has_no_body_whatever_it_claims() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"GARBAGE\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70_000 + b"\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 35_000 + b"\r\n",
     ],
 )
 async def test_ambiguous_framing_is_refused(answer: bytes) -> None:
@@ -331,6 +333,14 @@ async def test_every_exchange_can_be_ended_from_outside() -> None:
         assert await answer.read(1) == b"data: 1\n\n"
         with pytest.raises(Draining):
             await answer.read(1)
+
+
+@pytest.mark.parametrize("size", [60_000, 70_000, 3_000_000])
+async def test_a_large_answer_is_no_large_head(size: int) -> None:
+    """However much of the body comes in one read with the headers."""
+    async with world(json_answer(bytes(size))) as (_, client):
+        for _ in range(3):
+            assert await fetch(client) == (200, bytes(size))
 
 
 async def test_a_large_body_is_sent_whole() -> None:
