@@ -2,11 +2,12 @@
 # make demo SAY="..."   the same without a browser: sign in, ask, print the answer, stop
 # make test   install, then run every test
 # make check  format, lint, types, import contracts
+# make attack run every attack we know against a running gateway, print the table
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test check attack format lock clean
 
 demo: .venv/run
 	@$(BIN)/python -m gateway demo $${SAY:+--say "$$SAY"} $${PORT:+--port "$$PORT"}
@@ -19,6 +20,9 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+attack: .venv/dev
+	$(BIN)/python -m tests.attack
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

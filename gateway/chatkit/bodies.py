@@ -20,6 +20,8 @@ from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
 # What the gateway writes; compared by `_fold`, which leaves the letters and digits of a name.
 RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
 
+# What may stand in the log of a type that we do not know: a newer ChatKit's, and nothing else that a body can hold.
+_operation_name = re.compile(r"[a-z_]{1,32}(?:\.[a-z_]{1,32}){1,3}")
 _no_letters = re.compile(r"[\W_]+")
 
 _METADATA = Shape({}, unique=True)
@@ -103,7 +105,7 @@ def _find_operation(text: str, member: Member | None) -> Operation:
     name = json.loads(text[member.start : member.end])
     operation = OPERATIONS.get(name)
     if operation is None:
-        raise MalformedBody(f"unknown type {name!r:.80}")
+        raise MalformedBody(f"unknown type {name}" if _operation_name.fullmatch(name) else "unknown type")
     return operation
 
 

@@ -80,7 +80,8 @@ def _explain(error: Any, path: Path | None) -> str:
         place = "it must be set" if path else f"set it, or name a settings file with --settings FILE or {SETTINGS_FILE}"
         return f"{where}: is missing; {place}"
     given = error.get("input")
-    shown = f" (is {_mask(given)!r:.80})" if isinstance(given, str | int | float | bool) else ""
+    is_secret = error["loc"][0] == "signed_urls"
+    shown = f" (is {_mask(given)!r:.80})" if isinstance(given, str | int | float | bool) and not is_secret else ""
     if kind in ("list_type", "dict_type", "model_type") and isinstance(given, str):
         variable = PREFIX + "__".join(str(step) for step in error["loc"]).upper()
         example = """'["a", "b"]'""" if kind == "list_type" else """'{"name": "value"}'"""

@@ -3,7 +3,8 @@
 Rules: a request's head is bounded in bytes, count and time. One request at a time: a few bytes that come early wait for
 the answer under way; more of them, or a second request in one read, and the connection closes after that answer. So it
 does after an answer that came before the end of its request. Trailers are counted and dropped, they never become
-headers. What is refused here is answered in the form of every other error, once, and never into an answer under way.
+headers. A path is given on as it came, not decoded. What is refused here is answered in the form of every other error,
+once, and never into an answer under way.
 
 Leans on uvicorn 0.54's classes; a contract test holds the names used here.
 """
@@ -115,6 +116,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._count(len(self.parser.get_method()) + len(b"  HTTP/1.1\r\n\r\n"))
         check_framing(self.headers, self.parser.get_http_version())
         super().on_headers_complete()
+        # uvicorn decodes the path, the task that reads it has not begun. What a proxy in front has filtered is what is
+        # matched here, for the gateway's own endpoints as for routes: `/%6Civez` is not `/livez`.
+        self.scope["path"] = self.scope["raw_path"].decode("ascii")
         self._reading = _Reading.BODY
         self._received = 0
         self._disarm_head_timer()

@@ -152,3 +152,18 @@ def message(text: str) -> dict[str, object]:
 
 def said(text: str) -> ModelResponse:
     return ModelResponse(output=[assistant_message(text)], usage=Usage(), response_id=None)
+
+
+def test_an_operation_can_ask_for_more(tmp_path: Path) -> None:
+    """Whoever may chat may not yet delete; 403 names the rule, and the thread is still there."""
+    rule = '[routes.support.rules."threads.delete"]\nroles = ["admin"]'
+    with world(tmp_path, route=rule) as running:
+        alice = running.browser()
+        thread = thread_id(alice.say("Keep this."))
+        refused = alice.send("threads.delete", thread_id=thread)
+        kept = alice.send("threads.get_by_id", thread_id=thread)
+        alice.token = running.issuer.token("alice", roles=["user", "admin"])
+        deleted = alice.send("threads.delete", thread_id=thread)
+
+    assert (refused.status_code, refused.json()["rule"]) == (403, "routes.support.rules.threads.delete.roles")
+    assert (kept.status_code, deleted.status_code) == (200, 200)

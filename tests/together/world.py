@@ -142,13 +142,14 @@ def backend_settings(folder: Path, gateway_url: str, audience: str = "support", 
 
 
 @contextlib.contextmanager
-def world(folder: Path, *, model: Model | None = None) -> Iterator[World]:
+def world(folder: Path, *, model: Model | None = None, route: str = "") -> Iterator[World]:
     """One issuer, one gateway, one agent backend that trusts it."""
     issuer = Issuer()
     port = free_port()
     with contextlib.ExitStack() as stack:
         jwks_url = stack.enter_context(serve(issuer_app(issuer))) + "/jwks"
         backend_url = f"http://127.0.0.1:{port}/chatkit"
-        gateway_url = stack.enter_context(running_gateway(folder, gateway_toml(issuer, jwks_url, backend_url)))
+        toml = gateway_toml(issuer, jwks_url, backend_url, route=route)
+        gateway_url = stack.enter_context(running_gateway(folder, toml))
         stack.enter_context(serve(build_backend(backend_settings(folder, gateway_url), model=model), port=port))
         yield World(issuer=issuer, gateway_url=gateway_url, backend_url=backend_url, jwks_url=jwks_url)

@@ -123,3 +123,15 @@ def test_any_bytes_are_a_body_or_a_clients_error(data: bytes) -> None:
     except MalformedBody:
         return
     assert json.loads(data)["type"] == body.operation.name
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("threads.destroy", "unknown type threads.destroy"), ("my password is 1234", "unknown type"), ("a.b\n", "unknown type")],
+)
+def test_the_log_names_an_unknown_type_only_if_it_is_one(name: str, reason: str) -> None:
+    """The reason goes to the log, where nothing else of a body may stand."""
+    with pytest.raises(MalformedBody) as refusal:
+        read_body(json.dumps({"type": name, "params": {}}).encode(), ALL)
+
+    assert str(refusal.value) == reason

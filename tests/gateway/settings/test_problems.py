@@ -1,74 +1,93 @@
-"""What is wrong with settings that no single value shows."""
+"""Problems that no single value shows, of the kinds of routes."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.gateway.settings.files import SMALLEST, problems
+from gateway.settings import SettingsError, load_settings
 
-ISSUER = '[issuers.{}]\nissuer = "https://{}"\naudiences = ["chat"]\n'
+BASE = """
+[issuers.main]
+issuer = "https://login.test"
+jwks_url = "https://login.test/jwks"
+audiences = ["chat"]
+[backends.files]
+url = "http://127.0.0.1:1/store"
+[routes.files]
+backend = "files"
+"""
+KEYS = '[signed_urls]\nkeys = ["a-secret-of-at-least-32-characters"]\n'
+
+
+def problems(folder: Path, route: str, before: str = "") -> list[str]:
+    path = folder / "gateway.toml"
+    path.write_text(before + BASE + route)
+    try:
+        load_settings(path)
+    except SettingsError as exc:
+        return exc.problems
+    return []
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "expected"),
+    ("route", "before"),
     [
-        pytest.param(
-            "jwks_url = ",
-            'discovery_url = "https://x"\njwks_url = ',
-            ["issuers.main: has jwks_url and discovery_url; set exactly one of jwks_url, discovery_url, jwks_file"],
-            id="two places for keys",
+        ('path = "/a"', ""),
+        ('path = "/a"\nkind = "opaque"\nmethods = ["GET"]', ""),
+        ('path = "/a/"\nkind = "opaque"\nmethods = ["GET"]\nprefix = true', ""),
+        ('path = "/a/"\nkind = "opaque"\nmethods = ["GET"]\nprefix = true\ncredential = "signed_url"', KEYS),
+        ('path = "/a"\n[routes.files.rules."threads.delete"]\nroles = ["admin"]', ""),
+    ],
+)
+def test_what_fits_together_is_accepted(tmp_path: Path, route: str, before: str) -> None:
+    """A route of each kind."""
+    assert problems(tmp_path, route, before) == []
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ('path = "/a"\nprefix = true', 'routes.files.prefix: is for kind = "opaque"; remove it'),
+        ('path = "/a"\nmethods = ["GET"]', 'routes.files.methods: is for kind = "opaque"; remove it'),
+        (
+            'path = "/a"\ncredential = "signed_url"',
+            'routes.files.credential: signed_url is for kind = "opaque"; ChatKit requests carry a token',
         ),
-        pytest.param(
-            'jwks_url = "https://login.example.com/.well-known/jwks.json"',
-            "",
-            ["issuers.main: has no place for its keys; set exactly one of jwks_url, discovery_url, jwks_file"],
-            id="no place for keys",
+        (
+            'path = "/a"\nkind = "opaque"',
+            'routes.files.methods: an opaque route must list them, such as ["GET", "HEAD"]',
         ),
-        pytest.param(
-            "[backends.support]",
-            ISSUER.format("other", "login.example.com") + 'jwks_url = "https://x"\n[backends.support]',
-            ["issuers.other.issuer: 'https://login.example.com' is also issuers.main; remove one"],
-            id="two issuers, one iss",
+        (
+            'path = "/a"\nkind = "opaque"\nmethods = ["GET"]\nprefix = true',
+            "routes.files.path: /a must end with / if, and only if, prefix = true",
         ),
-        pytest.param(
-            'backend = "support"',
-            'backend = "suport"\nissuers = ["main", "mian"]',
-            [
-                "routes.support.backend: no [backends.suport]; there are support",
-                "routes.support.issuers: no [issuers.mian]; there are main",
-            ],
-            id="names that lead nowhere",
+        (
+            'path = "/a/"\nkind = "opaque"\nmethods = ["GET"]',
+            "routes.files.path: /a/ must end with / if, and only if, prefix = true",
         ),
-        pytest.param(
-            'cookie = "auth_token"',
-            "bearer = false",
-            ["routes.support: takes neither a cookie nor a bearer token; set cookie or bearer = true"],
-            id="no credential",
+        (
+            'path = "/a"\nkind = "opaque"\nmethods = ["GET"]\noperations = ["threads.list"]',
+            "routes.files.operations, rules: an opaque route has no ChatKit operations; use methods and require",
         ),
-        pytest.param(
-            "[routes.support]",
-            '[routes.first]\npath = "/chatkit"\nbackend = "support"\n[routes.support]',
-            ["routes.support.path: /chatkit is also routes.first; change one"],
-            id="one path, two routes",
+        (
+            'path = "/a"\nkind = "opaque"\nmethods = ["GET"]\ncredential = "signed_url"',
+            "routes.files.credential: signed_url needs [signed_urls] keys; set them, the same as at the backend",
         ),
-        pytest.param(
-            "[routes.support]",
-            'ca_file = "/none.pem"\n[routes.support]',
-            ["backends.support.ca_file: no file /none.pem", "backends.support.ca_file: is set, but url is not https"],
-            id="ca_file",
-        ),
-        pytest.param(
-            "[issuers.main]",
-            '[trust]\nsigning_keys = ["/none.pem"]\n[issuers.main]',
-            [
-                "trust.signing_keys: no file /none.pem; make one with: "
-                "openssl ecparam -name prime256v1 -genkey -noout -out /none.pem"
-            ],
-            id="signing key",
+        (
+            'path = "/a"\nbearer = false',
+            "routes.files: takes neither a cookie nor a bearer token; set cookie or bearer = true",
         ),
     ],
 )
-def test_each_problem_names_place_and_fix(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
-    """So that whoever reads it at night can act on it."""
-    assert old in SMALLEST
-    assert problems(tmp_path, SMALLEST.replace(old, new)) == expected
+def test_what_does_not_fit_is_said_with_its_fix(tmp_path: Path, route: str, expected: str) -> None:
+    """One line each, naming the setting."""
+    assert expected in problems(tmp_path, route)
+
+
+def test_a_short_key_is_refused_and_never_repeated(tmp_path: Path) -> None:
+    """A secret stays out of the list of problems."""
+    found = problems(tmp_path, 'path = "/a"', '[signed_urls]\nkeys = ["too-short-secret"]\n')
+
+    assert len(found) == 1
+    assert found[0].startswith("signed_urls.keys.0: ")
+    assert "too-short-secret" not in found[0]

@@ -196,3 +196,13 @@ def test_a_head_may_come_in_pieces() -> None:
             time.sleep(0.01)
 
         assert client.read_answer().json()["headers"] == [["host", "a"]]
+
+
+def test_a_path_is_given_on_as_it_came(edge: Edge) -> None:
+    """Not decoded: `/%65cho` is another path than `/echo`, for the gateway's own endpoints as for routes."""
+    app, port = edge
+    with connected(port) as client:
+        client.send(request("/%65cho"))
+        client.read_answer()
+
+    assert app.seen[-1] == "GET /%65cho"
