@@ -14,6 +14,7 @@ for its body does not burn the assertion of the true one. The signature is check
 that is all the JOSE library is asked.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +47,8 @@ __all__ = ["AssertionRefused", "GatewayTrust", "Problem", "RequestContext", "ans
 HEADER = "x-gateway-assertion"
 # Seconds to fetch the keys: they are next door and small.
 KEYS_TIMEOUT = 5.0
+# Seconds for a body to arrive: the gateway sends it in one piece.
+BODY_TIMEOUT = 30.0
 # Bytes. ChatKit's largest message is text; attachments travel on their own.
 MAX_BODY = 10 * 1024 * 1024
 
@@ -101,8 +104,10 @@ class GatewayTrust:
         judge_claims(claims, self._rules, now=self._clock())
         judge_request(claims, Sent(method=request.method, target=target_of(request)))
         user, request_id = read_user(claims), text(claims, "request_id")
-        body = await read_body(request, self._max_body)
+        body = await self._read_body(request)
         judge_body(claims, body, allow_unbound=self._allow_unbound_body)
+        # Again: a body may take its time, and a use is remembered no longer than the assertion is good.
+        judge_claims(claims, self._rules, now=self._clock())
         await self._replays.use(claims["jti"], until=claims["exp"] + self._rules.leeway)
         metadata = read_metadata(body)
         return RequestContext(
@@ -113,6 +118,13 @@ class GatewayTrust:
             token=read_token(request),
             body=body,
         )
+
+    async def _read_body(self, request: Request) -> bytes:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                return await read_body(request, self._max_body)
+        except TimeoutError as exc:
+            raise BodyIncomplete(f"not complete within {BODY_TIMEOUT:.0f} s") from exc
 
     async def warm_up(self) -> bool:
         """Have the gateway's keys before the first request. False when they cannot be had now."""

@@ -21,11 +21,23 @@ from gateway.trust.assertions import AssertionMint
 from gateway.trust.signing_keys import publish
 from gateway.wire.access_log import AccessLog
 from gateway.wire.asgi import Receive, Scope, Send
+from gateway.wire.guard import DrainGuard
 from gateway.wire.rescue import Rescue
-from gateway.wire.server import DrainingServer, DrainTimes, ServerLimits, build_server, open_socket
+from gateway.wire.server import (
+    DrainingServer,
+    DrainTimes,
+    ServerLimits,
+    build_server,
+    open_socket,
+    raise_file_limit,
+)
 
 # Seconds that start-up waits for the first keys: ready under a second with keys reachable, and up in any case.
 FIRST_KEYS_TIMEOUT = 1.0
+
+
+# Seconds for streams to write their last event before requests that have none are ended.
+LAST_WORDS = 0.1
 
 
 @dataclass(slots=True)
@@ -61,7 +73,8 @@ class Gateway:
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
-        rescue = Rescue(router, stream_error=error_frame_for)
+        self._guard = DrainGuard(router)
+        rescue = Rescue(self._guard, stream_error=error_frame_for)
         self._app = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,9 +85,10 @@ class Gateway:
         self._drain.begun = True
 
     def end_streams(self) -> None:
-        """Time is up: every stream gets its last event now."""
+        """Time is up: every stream gets its last event now, and whoever is still sending an answer."""
         for backend in self.backends.values():
             backend.end_exchanges(Draining("the gateway is shutting down"))
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._guard.end_all)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
@@ -121,6 +135,7 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> int:
 def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> tuple[DrainingServer, socket.socket]:
     """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
     table = settings.server
+    raise_file_limit()
     sock = open_socket(table.host, table.port, table.backlog)
     port = sock.getsockname()[1]
     if port != table.port:

@@ -4,6 +4,8 @@ Every decision is a pure function of a room below (match, find, check, judge, re
 raised on the way is answered by `wire.rescue`, here never.
 """
 
+import asyncio
+import re
 from functools import partial
 
 from gateway.auth.access import check_access
@@ -25,6 +27,12 @@ from gateway.wire.headers import Headers, only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
 from gateway.wire.reply import INERT, ClientReply
 from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body
+
+# Seconds. Each piece has its own time; this only keeps the wait for an early answer finite.
+LONGEST_UPLOAD = 24 * 3600.0
+
+# Language, script, region: what a locale is made of, and no room for words. RFC 5646 section 2.1.
+_LANGUAGE = re.compile(rb"[A-Za-z]{2,3}(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?")
 
 
 class Proxy:
@@ -74,8 +82,7 @@ class Proxy:
         reply = ClientReply(send, record.answer_headers + INERT)
         async with route.backend.exchange(request) as answer:
             if data is None:
-                await stream_body(receive, answer.send, max_body=route.max_body, idle=route.body_timeout)
-                answer.finish_sending()
+                await _upload(receive, answer, route)
             async with cancel_on_disconnect(receive):
                 record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
 
@@ -121,6 +128,21 @@ async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
     return bodies.read_body(data, route.operations)
 
 
+async def _upload(receive: Receive, answer: Answer, route: Route) -> None:
+    """Stream the body in until it ends, or the backend answers before it has."""
+    upload = asyncio.create_task(stream_body(receive, answer.send, max_body=route.max_body, idle=route.body_timeout))
+    answered = asyncio.create_task(answer.wait_for_head(LONGEST_UPLOAD))
+    try:
+        await asyncio.wait((upload, answered), return_when=asyncio.FIRST_COMPLETED)
+        if upload.done():
+            upload.result()
+            answer.finish_sending()
+    finally:
+        for task in (upload, answered):
+            task.cancel()
+        await asyncio.wait((upload, answered))
+
+
 async def _relay(answer: Answer, reply: ClientReply, route: Route, record: RequestRecord) -> GatewayError | None:
     if not record.streaming:
         return await relay_answer(answer, reply, route.times)
@@ -142,4 +164,4 @@ def _first_language(headers: Headers) -> str | None:
     """The first tag of Accept-Language, which carries ChatKit's active locale. RFC 9110 section 12.5.4."""
     value = next((value for name, value in headers if name == b"accept-language"), b"")
     tag = value.partition(b",")[0].partition(b";")[0].strip()
-    return tag.decode() if 0 < len(tag) <= 35 and tag.replace(b"-", b"").isalnum() else None
+    return tag.decode() if _LANGUAGE.fullmatch(tag) else None

@@ -11,8 +11,10 @@ Sources: RFC 8259; RFC 7493 (I-JSON) for repeated names.
 import json
 import math
 import re
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from json.decoder import scanstring  # type: ignore[attr-defined]  # CPython's C scanner, missing in the stubs
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -169,21 +171,16 @@ def _expect_end(text: str, position: int) -> None:
 # Possessive, and the closing quote optional: an unterminated string is read once, not once from each quote inside it.
 _strings = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _not_brackets = bytes(set(range(256)) - set(b"[]{}"))
-_as_square = bytes.maketrans(b"{}", b"[]")
+_as_steps = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # one up, one down, as signed bytes
 
 
 def _is_deeper(data: bytes, limit: int) -> bool:
-    """Peel off innermost pairs, a level a round; what is left after ``limit`` rounds is deeper (or unbalanced).
+    """The deepest point of the walk over opening and closing brackets, in one pass.
 
     A brace counts as a bracket: where the two do not match, any reader stops.
     """
-    brackets = _strings.sub(b"", data).translate(_as_square, _not_brackets)
-    for _ in range(limit):
-        peeled = brackets.replace(b"[]", b"")
-        if len(peeled) == len(brackets):
-            break
-        brackets = peeled
-    return bool(brackets)
+    brackets = _strings.sub(b"", data).translate(_as_steps, _not_brackets)
+    return max(accumulate(array("b", brackets)), default=0) > limit
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,8 +1,8 @@
 """May this user do this? Rules over scopes, roles and claims.
 
 Rules of the rules: all scopes, one of the roles, and of each claim one of the values. A rule names itself as the
-settings do; the client learns that name, the log also what the user has: what rules look at is no secret there. Pure;
-knows nothing of routes or requests.
+settings do; the client learns that name, the log also what it asks for. What the user has stands in neither: a claim
+may be an address. Pure; knows nothing of routes or requests.
 """
 
 from collections.abc import Mapping
@@ -37,17 +37,21 @@ def check_access(identity: Identity, rule: AccessRule) -> None:
     """
     missing = rule.scopes.difference(identity.scopes)
     if missing:
-        raise _denied(f"{rule.name}.scopes", f"lacks {sorted(missing)}, has {list(identity.scopes)}")
+        raise _denied(f"{rule.name}.scopes", f"lacks {sorted(missing)}")
     if rule.roles and rule.roles.isdisjoint(identity.roles):
-        raise _denied(f"{rule.name}.roles", f"needs one of {sorted(rule.roles)}, has {list(identity.roles)}")
+        raise _denied(f"{rule.name}.roles", f"needs one of {sorted(rule.roles)}, has {len(identity.roles)} others")
     for name, values in rule.claims.items():
-        given = identity.extra.get(name)
-        if values.isdisjoint(_texts(given)):
-            raise _denied(f"{rule.name}.claims.{name}", f"must be one of {sorted(values)}, is {given!r:.80}")
+        given = _texts(identity.extra.get(name))
+        if values.isdisjoint(given):
+            raise _denied(f"{rule.name}.claims.{name}", f"must be one of {sorted(values)}, {_count(given)}")
 
 
 def _denied(rule: str, reason: str) -> AccessDenied:
     return AccessDenied(f"{rule}: {reason}", rule=rule)
+
+
+def _count(given: tuple[str, ...]) -> str:
+    return f"has {len(given)} others" if given else "is missing"
 
 
 def _texts(value: ClaimValue | None) -> tuple[str, ...]:

@@ -4,8 +4,8 @@ ChatKit's frame lives on another site and sends no cookie. So a backend hands ou
 `signature`: whose object it is, which path, which method, for how many minutes. The gateway checks it before anything
 is forwarded, and tells the backend the owner in an assertion, as for any other request.
 
-Rules: one signature, for one path and one method (HEAD goes where GET may); several keys at once, so that they can be
-rotated; nothing is believed before the signature is checked. Knows nothing of routes.
+Rules: one signature, for one path with its query and one method (HEAD goes where GET may); several keys at once, so
+that they can be rotated; nothing is believed before the signature is checked. Knows nothing of routes.
 
 The format, for whoever signs: itsdangerous' `URLSafeTimedSerializer` with SHA-256 and the salt below, over
 ``{"issuer", "subject", "tenant"?, "method", "path", "minutes"}``.
@@ -37,7 +37,7 @@ class SignedObject:
     """What a signed URL permits.
 
     Attributes:
-        path: The raw path at the gateway, without query.
+        path: The raw path at the gateway, with ``?`` and the other parameters if there are any: they are signed too.
         minutes: From the moment of signing.
     """
 
@@ -91,7 +91,7 @@ class UrlSigner:
 
         Args:
             path: Raw, without query, as matched.
-            query: Raw; has the one `signature`.
+            query: Raw; has the one `signature`, and beside it what was signed with the path.
             accepted: The issuers whose users this route accepts.
 
         Raises:
@@ -100,7 +100,8 @@ class UrlSigner:
             TokenInvalid: Not signed by one of our keys, or for another method or path, or for too long.
             TokenExpired: Its minutes are over.
         """
-        payload, signed_at = self._load(_find_signature(query))
+        signature, rest = _split_query(query)
+        payload, signed_at = self._load(signature)
         minutes = payload.get("minutes")
         if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 < minutes <= self._max_minutes:
             raise TokenInvalid(f"signed for {minutes!r:.40} minutes, at most {self._max_minutes} are accepted")
@@ -111,8 +112,9 @@ class UrlSigner:
             raise TokenInvalid(f"signed {signed_at - self._clock():.0f} s ahead; is a clock wrong?")
         if payload.get("method") != ("GET" if method == "HEAD" else method):
             raise TokenInvalid(f"signed for method {payload.get('method')!r:.20}, used for {method}")
-        if payload.get("path") != path.decode("latin-1"):
-            raise TokenInvalid(f"signed for another path than {path!r:.200}")
+        target = (path + b"?" + rest if rest else path).decode("latin-1")
+        if payload.get("path") != target:
+            raise TokenInvalid(f"signed for another path than {target!r:.200}")
         issuer = _text(payload, "issuer")
         if issuer not in accepted:
             raise TokenInvalid(f"signed for a user of {issuer!r:.200}, this route accepts {sorted(accepted)}")
@@ -133,15 +135,18 @@ class UrlSigner:
         return payload, signed_at.timestamp()
 
 
-def _find_signature(query: bytes) -> str:
-    found = [value for name, _, value in (part.partition(b"=") for part in query.split(b"&")) if name == PARAMETER]
+def _split_query(query: bytes) -> tuple[str, bytes]:
+    """The one signature, and the query without it."""
+    parts = query.split(b"&")
+    found = [part for part in parts if part.partition(b"=")[0] == PARAMETER]
     if not found:
         raise CredentialMissing("no signature in the query")
     if len(found) > 1:
         raise CredentialAmbiguous(f"{len(found)} signatures in the query")
-    if len(found[0]) > MAX_SIGNATURE:
-        raise TokenInvalid(f"signature of {len(found[0])} bytes, at most {MAX_SIGNATURE}")
-    return found[0].decode("latin-1")
+    value = found[0].partition(b"=")[2]
+    if len(value) > MAX_SIGNATURE:
+        raise TokenInvalid(f"signature of {len(value)} bytes, at most {MAX_SIGNATURE}")
+    return value.decode("latin-1"), b"&".join(part for part in parts if part is not found[0])
 
 
 def _text(payload: dict[str, Any], name: str) -> str:

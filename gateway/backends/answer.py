@@ -34,6 +34,7 @@ class Answer:
         status: 0 until the head is there.
         headers: Names in lower case.
         complete: The framing said that this is all.
+        ended_by_close: Complete only in that the connection ended: it had no framing, and may have been cut.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Answer:
         "_timer_at",
         "_waiter",
         "complete",
+        "ended_by_close",
         "headers",
         "status",
     )
@@ -54,7 +56,7 @@ class Answer:
     def __init__(self, connection: Wire) -> None:
         self.status = 0
         self.headers: Headers = []
-        self.complete = False
+        self.complete = self.ended_by_close = False
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._buffer: list[bytes] = []
@@ -110,7 +112,8 @@ class Answer:
                 return None
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
-        if self._size > HIGH_WATER:
+        # Once complete the connection is no longer this answer's: it may carry somebody else's already.
+        if self._size > HIGH_WATER and not self.complete:
             self._connection.resume_reading()
         self._size = 0
         return data
@@ -138,8 +141,8 @@ class Answer:
             self._connection.pause_reading()
         self._wake()
 
-    def finish(self) -> None:
-        self.complete = True
+    def finish(self, *, by_close: bool = False) -> None:
+        self.complete, self.ended_by_close = True, by_close
         self._wake()
 
     def _wake(self) -> None:

@@ -181,13 +181,23 @@ class Connection(asyncio.Protocol):
     def _complete(self, *, reusable: bool) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
-            answer.finish()
-        # An answer that came before the whole request leaves a connection whose next bytes belong to nobody.
-        if reusable and self.is_open and not self._sending:
+            answer.finish(by_close=self._until_close)
+        if reusable and self._is_drained():
             self._parser = httptools.HttpResponseParser(self)
+            # The answer may have paused it, and its reader may never come back.
+            self.resume_reading()
             self._on_free(self)
         elif self._transport is not None:
             self._transport.close()
+
+    def _is_drained(self) -> bool:
+        """Is the whole request out? Behind the rest of one the next would wait, or be taken for its body."""
+        return (
+            self._transport is not None
+            and not self._transport.is_closing()
+            and not self._sending
+            and self._transport.get_write_buffer_size() == 0
+        )
 
     def _break(self, failure: GatewayError) -> None:
         answer = self._answer

@@ -13,6 +13,7 @@ from gateway.backends.answer import Answer
 from gateway.errors import (
     BackendBusy,
     BackendFailed,
+    BackendInterrupted,
     BackendInvalid,
     BackendRefused,
     BackendTimeout,
@@ -227,7 +228,13 @@ async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing
         if events.between_events:
             await reply.end(framing.error_frame(exc))
         return exc
-    await reply.end(events.rest())
+    rest = events.rest()
+    if rest and answer.ended_by_close:
+        # No framing said that this is all, and it stops within an event: the backend died.
+        failure = BackendInterrupted("the connection ended within an event")
+        await reply.end(framing.error_frame(failure))
+        return failure
+    await reply.end(rest)
     return None
 
 

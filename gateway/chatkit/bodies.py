@@ -17,6 +17,9 @@ from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, Unsu
 from gateway.identity import Identity
 from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
 
+# Characters. Names that are reserved, with more disguise than any reader looks through; folding costs time.
+MAX_FOLDED: Final = 64
+
 # What the gateway writes; compared by `_fold`, which leaves the letters and digits of a name.
 RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
 
@@ -149,7 +152,9 @@ def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str
 
 
 def _fold(name: str) -> str:
-    """One form for all spellings that a careless reader might take for the same name."""
+    """One form for all spellings that a careless reader might take for the same name; empty for what is too long."""
+    if len(name) > MAX_FOLDED:
+        return ""
     return _no_letters.sub("", unicodedata.normalize("NFKD", name).upper().casefold())
 
 

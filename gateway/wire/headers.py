@@ -83,6 +83,17 @@ def select_answer_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     ]
 
 
+def keep_private(headers: Headers) -> Headers:
+    """The same headers, with caching settled where the backend left it open or to everybody.
+
+    Shared caches refuse answers to `Authorization` by themselves, but not answers to a cookie. RFC 9111 section 3.5.
+    """
+    directives = b",".join(value.lower() for name, value in headers if name == b"cache-control")
+    if directives and b"public" not in directives and b"s-maxage" not in directives:
+        return headers
+    return [*(pair for pair in headers if pair[0] != b"cache-control"), (b"cache-control", b"private, no-cache")]
+
+
 def only_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The value of a header that may appear once.
 

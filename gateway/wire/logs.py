@@ -14,6 +14,10 @@ from typing import Any, Literal
 _SAID_ALREADY = frozenset({"ASGI callable returned without completing response.", "Invalid HTTP request received."})
 
 
+# Characters of one value: a reason names a header or a path, cut at 200 each.
+MAX_VALUE = 500
+
+
 def configure_logging(style: Literal["json", "console"], level: str) -> None:
     """Send every logger of this process through one handler."""
     handler = logging.StreamHandler(sys.stderr)
@@ -56,7 +60,12 @@ class ConsoleFormatter(logging.Formatter):
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     fields: dict[str, Any] = getattr(record, "fields", {})
-    return fields
+    return {name: _clip(value) for name, value in fields.items()}
+
+
+def _clip(value: Any) -> Any:
+    """A stranger's bytes must not become megabytes of log."""
+    return value if not isinstance(value, str) or len(value) <= MAX_VALUE else f"{value[:MAX_VALUE]}…"
 
 
 def _time(record: logging.LogRecord) -> str:

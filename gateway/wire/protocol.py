@@ -10,9 +10,12 @@ Leans on uvicorn 0.54's classes; a contract test holds the names used here.
 """
 
 import asyncio
+import contextlib
 import enum
+import fcntl
 import logging
 import sys
+import termios
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,6 +70,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._parts = 0  # headers and trailers
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._untaken = 0  # bytes that the client had still to take when the timer was armed
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -75,6 +79,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_head_timer()
         self._disarm_write_timer()
+        # uvicorn does so only after an orderly end; after a reset the timer would keep all of this in memory.
+        self._unset_keepalive_if_required()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -96,6 +102,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._is_answering():
             raise _Pipelined
         super().on_message_begin()
+        self._disarm_write_timer()
         self._parsed = self._parts = 0
 
     def on_url(self, url: bytes) -> None:
@@ -115,6 +122,8 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._count(len(self.parser.get_method()) + len(b"  HTTP/1.1\r\n\r\n"))
         check_framing(self.headers, self.parser.get_http_version())
+        if self.parser.should_upgrade() and _has_body(self.headers):
+            raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
         super().on_headers_complete()
         # uvicorn decodes the path, the task that reads it has not begun. What a proxy in front has filtered is what is
         # matched here, for the gateway's own endpoints as for routes: `/%6Civez` is not `/livez`.
@@ -217,12 +226,21 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _arm_write_timer(self) -> None:
         self._disarm_write_timer()
+        self._untaken = count_untaken(self.transport)
         self._write_timer = self.loop.call_later(self.limits.write_timeout, self._write_is_late)
 
     def _write_is_late(self) -> None:
         self._write_timer = None
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+        if not self.transport.get_write_buffer_size():
+            return
+        if count_untaken(self.transport) < self._untaken:
+            self._arm_write_timer()
+            return
+        logger.info(
+            "client cut off",
+            extra={"fields": {"reason": f"took nothing for {self.limits.write_timeout:g} s (write_timeout)"}},
+        )
+        self.transport.abort()
 
     def _disarm_write_timer(self) -> None:
         if self._write_timer is not None:
@@ -233,3 +251,24 @@ class LimitedProtocol(HttpToolsProtocol):
 def _current_cause() -> BaseException | None:
     error = sys.exc_info()[1]
     return error.__context__ if error is not None else None
+
+
+def count_untaken(transport: asyncio.WriteTransport) -> int:
+    """Bytes written for the client that it has not acknowledged: in our buffer, and in the kernel's.
+
+    The kernel's part matters: it calls a socket writable only when a good part of a large send buffer is free, and our
+    buffer stands still meanwhile, however steadily the client reads. Linux tells it by SIOCOUTQ; elsewhere it is 0.
+    """
+    waiting = bytearray(4)
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, waiting)
+    return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+        for name, value in headers
+    )

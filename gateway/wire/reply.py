@@ -6,7 +6,7 @@ Rules: every answer carries the request's own headers (cross-origin permission);
 
 from gateway.wire.answers import STREAM_HEADERS
 from gateway.wire.asgi import Send
-from gateway.wire.headers import Headers, select_answer_headers
+from gateway.wire.headers import Headers, keep_private, select_answer_headers
 
 # Whatever an opaque route hands out runs nowhere: it is served from the gateway's origin, next to the user's cookie.
 INERT: Headers = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox; default-src 'none'")]
@@ -30,8 +30,12 @@ class ClientReply:
         self._headers = headers
 
     async def start(self, status: int, headers: Headers) -> None:
-        """The head of an answer in one piece."""
-        await self._start(status, select_answer_headers(headers))
+        """The head of an answer in one piece. What one user may see no shared cache may keep."""
+        kept = keep_private(select_answer_headers(headers))
+        if status in (204, 304):
+            # Their length, if they name one, is that of a body which does not come. RFC 9110 section 8.6.
+            kept = [pair for pair in kept if pair[0] != b"content-length"]
+        await self._start(status, kept)
 
     async def start_stream(self, headers: Headers) -> None:
         """The head of an event stream."""

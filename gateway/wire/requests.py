@@ -7,10 +7,11 @@ Sources: the ASGI specification, HTTP 2.3; RFC 9110 section 8.6 (Content-Length)
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 
-from gateway.errors import BodyTooLarge, ClientDisconnected, RequestTimeout
+from gateway.errors import BackendTimeout, BodyTooLarge, ClientDisconnected, RequestTimeout
 from gateway.wire.asgi import Receive
 
 Headers = list[tuple[bytes, bytes]]
@@ -48,20 +49,23 @@ async def stream_body(
 
     Raises:
         BodyTooLarge, ClientDisconnected: As `read_body`; what was handed on before is then worthless.
-        RequestTimeout: No progress for ``idle`` seconds.
+        RequestTimeout: The client sent nothing for ``idle`` seconds.
+        BackendTimeout: The backend took nothing for ``idle`` seconds.
     """
-    chunks = _chunks(receive, max_body)
-    try:
+    async with contextlib.aclosing(_chunks(receive, max_body)) as chunks:
         while True:
-            async with asyncio.timeout(idle):
-                chunk = await anext(chunks, None)
-                if chunk is None:
-                    return
-                await send(chunk)
-    except TimeoutError as exc:
-        raise RequestTimeout(f"no progress of the body for {idle:.0f} s") from exc
-    finally:
-        await chunks.aclose()
+            try:
+                async with asyncio.timeout(idle):
+                    chunk = await anext(chunks, None)
+            except TimeoutError as exc:
+                raise RequestTimeout(f"no piece of the body for {idle:.0f} s") from exc
+            if chunk is None:
+                return
+            try:
+                async with asyncio.timeout(idle):
+                    await send(chunk)
+            except TimeoutError as exc:
+                raise BackendTimeout(f"took nothing of the body for {idle:.0f} s") from exc
 
 
 def find_length(headers: Headers, *, max_body: int) -> int | None:

@@ -10,6 +10,7 @@ Leans on uvicorn 0.54's classes; a contract test holds the names used here.
 import asyncio
 import contextlib
 import math
+import resource
 import signal
 import socket
 import threading
@@ -44,6 +45,13 @@ class DrainableApp(Protocol):
     def start_drain(self) -> None: ...
 
     def end_streams(self) -> None: ...
+
+
+def raise_file_limit() -> None:
+    """Allow as many open sockets as the system lets us: each stream holds two, and 1,024 is the usual start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def open_socket(host: str, port: int, backlog: int) -> socket.socket:

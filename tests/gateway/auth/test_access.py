@@ -54,3 +54,15 @@ def test_who_lacks_something_may_not_and_learns_which_rule(rule: AccessRule, ide
 
     assert caught.value.rule == f"routes.support.require.{part}"
     assert caught.value.rule in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["scopes", "roles", "claims"])
+def test_what_the_user_has_is_not_in_the_log(part: str) -> None:
+    """The reason goes to the log: it says what the rule asks for, never a claim."""
+    asked: Any = {"plan": frozenset({"asked"})} if part == "claims" else frozenset({"asked"})
+    user = identity(scopes=("private",), roles=("private",), extra={"plan": "private"})
+    with pytest.raises(AccessDenied) as caught:
+        check_access(user, rule(**{part: asked}))
+
+    assert "asked" in str(caught.value)
+    assert "private" not in str(caught.value)

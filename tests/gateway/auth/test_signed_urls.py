@@ -24,8 +24,10 @@ def signer(*keys: str, now: float = NOW, max_minutes: int = 60) -> UrlSigner:
     return UrlSigner(keys=keys or (OLD, NEW), max_minutes=max_minutes, clock=lambda: now)
 
 
-def read(signature: str, *, by: UrlSigner, method: str = "GET", path: bytes = b"/files/a%20b") -> Identity:
-    return by.read(method, path, b"x=1&signature=" + signature.encode() + b"&y=2", ACCEPTED)
+def read(
+    signature: str, *, by: UrlSigner, method: str = "GET", path: bytes = b"/files/a%20b", query: bytes = b""
+) -> Identity:
+    return by.read(method, path, query + b"signature=" + signature.encode(), ACCEPTED)
 
 
 def test_a_signature_names_the_owner_until_its_minutes_are_over() -> None:
@@ -33,6 +35,14 @@ def test_a_signature_names_the_owner_until_its_minutes_are_over() -> None:
     identity = read(signer().sign(OBJECT), by=signer())
 
     assert identity == Identity(issuer="https://login.test", subject="alice", tenant="t1", expires_at=NOW + 600)
+
+
+def test_what_else_stands_in_the_query_is_signed_with_the_path() -> None:
+    """A size of a preview, for one; the signature may stand anywhere among it."""
+    signature = signer().sign(replace(OBJECT, path="/files/a%20b?w=200&h=100"))
+    query = b"w=200&signature=" + signature.encode() + b"&h=100"
+
+    assert signer().read("GET", b"/files/a%20b", query, ACCEPTED).subject == "alice"
 
 
 def test_head_goes_where_get_may() -> None:
@@ -79,6 +89,10 @@ def test_keys_rotate() -> None:
         (OBJECT, {"method": "PUT"}),
         (OBJECT, {"method": "DELETE"}),
         (OBJECT, {"path": b"/files/a b"}),
+        (OBJECT, {"query": b"version=2&"}),
+        (replace(OBJECT, path="/files/a%20b?version=1"), {}),
+        (replace(OBJECT, path="/files/a%20b?version=1"), {"query": b"version=2&"}),
+        (replace(OBJECT, path="/files/a%20b?version=1"), {"query": b"version=1&%73ignature=x&"}),
         (OBJECT, {"path": b"/files/a%20b/"}),
         (OBJECT, {"path": b"/files/A%20b"}),
         (replace(OBJECT, path="/files/"), {}),

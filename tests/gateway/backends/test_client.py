@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.backends.answer import Answer
+from gateway.backends.answer import HIGH_WATER, Answer
 from gateway.backends.client import BackendClient, BackendRequest
 from gateway.errors import BackendBusy, BackendInterrupted, BackendInvalid, BackendTimeout, BackendUnavailable, Draining
 from tests.gateway.backends.world import build_client, build_request, world
@@ -33,6 +33,71 @@ def says(*pieces: bytes, close: bool = False) -> Script:
             exchange.writer.close()
 
     return script
+
+
+async def test_a_slow_reader_of_one_answer_holds_up_no_other() -> None:
+    """The end of a large answer leaves the connection readable, whether its reader ever comes back or not."""
+    sizes = [HIGH_WATER - 1, HIGH_WATER + 1, 3 * HIGH_WATER, 5 * HIGH_WATER + 7]
+    pending = iter(sizes * 2)
+
+    async def script(exchange: Exchange) -> None:
+        size = next(pending) if exchange.body == b"large" else 2
+        await exchange.send(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % size + bytes(size))
+
+    async with world(script) as (_, client):
+        for _ in sizes:
+            async with client.exchange(build_request(b"large")) as slow:
+                await asyncio.sleep(0.05)
+                if slow.complete:
+                    assert await asyncio.wait_for(fetch(client), 1) == (200, bytes(2))
+            assert await asyncio.wait_for(fetch(client), 1) == (200, bytes(2))
+
+
+async def test_an_old_reader_does_not_touch_the_next_answer() -> None:
+    """A complete answer no longer owns its connection: reading it late resumes nothing."""
+    connection = PausedWire()
+    answer = Answer(connection)
+    answer.put_head(200, [])
+    answer.put(bytes(HIGH_WATER + 1))
+    answer.finish()
+
+    assert len(await answer.read(1) or b"") == HIGH_WATER + 1
+    assert connection.calls == ["pause"]
+
+
+class PausedWire:
+    """A connection that remembers."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pause_reading(self) -> None:
+        self.calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.calls.append("resume")
+
+    async def send_more(self, data: bytes) -> None:
+        self.calls.append("send")
+
+    def finish_sending(self) -> None:
+        self.calls.append("finish")
+
+
+async def test_a_connection_with_an_unsent_request_is_not_used_again() -> None:
+    """A backend that answers at the head and keeps the connection open: the rest of the body is still in the way."""
+
+    async def script(exchange: Exchange) -> None:
+        await json_answer(status=b"400 Bad")(exchange)
+        await asyncio.sleep(5)
+
+    async with scripted_backend(script, read_bodies=False) as backend:
+        client = build_client(backend.port)
+        assert (await fetch(client, build_request(bytes(32 * 1024 * 1024))))[0] == 400
+        assert (await fetch(client))[0] == 400
+        client.close()
+
+    assert backend.connections == 2
 
 
 async def test_a_request_arrives_exactly_as_it_was_made() -> None:

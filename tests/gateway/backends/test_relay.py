@@ -111,6 +111,25 @@ async def test_a_death_in_mid_event_becomes_one_error_event() -> None:
     assert reply.calls == [START, ("write", b"data: 1\n\n"), ("end", frame(BackendInterrupted))]
 
 
+@pytest.mark.parametrize(
+    ("last", "failure", "end"),
+    [(b"data: 2\n\n", None, b""), (b'data: {"ty', BackendInterrupted, None)],
+)
+async def test_a_stream_without_framing_that_stops_within_an_event_was_cut(
+    last: bytes, failure: type[GatewayError] | None, end: bytes | None
+) -> None:
+    """Where only the connection's end says that this is all, an unfinished event says that it is not."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.send(b"HTTP/1.0 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n", last)
+        exchange.writer.close()
+
+    reply, seen = await stream(script)
+
+    assert (type(seen) if seen else None) == failure
+    assert reply.calls[-1] == ("end", frame(BackendInterrupted) if end is None else end)
+
+
 async def test_an_event_larger_than_the_tail_flows_and_a_death_inside_it_says_nothing() -> None:
     """An error event inside an event would be unreadable: the answer is left unfinished instead."""
     reply, failure = await stream(chunks(b"data: " + b"a" * 2000, b"b" * 10, end=False))

@@ -127,7 +127,11 @@ def test_any_bytes_are_a_body_or_a_clients_error(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("threads.destroy", "unknown type threads.destroy"), ("my password is 1234", "unknown type"), ("a.b\n", "unknown type")],
+    [
+        ("threads.destroy", "unknown type threads.destroy"),
+        ("my password is 1234", "unknown type"),
+        ("a.b\n", "unknown type"),
+    ],
 )
 def test_the_log_names_an_unknown_type_only_if_it_is_one(name: str, reason: str) -> None:
     """The reason goes to the log, where nothing else of a body may stand."""

@@ -9,6 +9,7 @@ from gateway.wire.headers import (
     HOP_BY_HOP,
     NEVER_FORWARDED,
     is_forwardable,
+    keep_private,
     only_value,
     select_answer_headers,
     select_request_headers,
@@ -88,3 +89,22 @@ def test_only_value() -> None:
     assert (only_value(headers, b"a"), only_value(headers, b"c")) == (b"1", None)
     with pytest.raises(ValueError, match="2 b headers, expected one"):
         only_value(headers, b"b")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], [b"private, no-cache"]),
+        ([b"private, max-age=60"], [b"private, max-age=60"]),
+        ([b"no-store"], [b"no-store"]),
+        ([b"public, max-age=60"], [b"private, no-cache"]),
+        ([b"PUBLIC"], [b"private, no-cache"]),
+        ([b"max-age=1", b"s-maxage=60"], [b"private, no-cache"]),
+    ],
+)
+def test_no_shared_cache_keeps_what_one_user_may_see(given: list[bytes], expected: list[bytes]) -> None:
+    """A cookie does not keep caches off, so we do; what the backend keeps private itself stays as it is."""
+    kept = keep_private([(b"etag", b"1"), *((b"cache-control", value) for value in given)])
+
+    assert [value for name, value in kept if name == b"cache-control"] == expected
+    assert kept[0] == (b"etag", b"1")

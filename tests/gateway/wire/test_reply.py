@@ -1,9 +1,14 @@
 """The client's side of one answer."""
 
+import pytest
+
 from gateway.wire.reply import ClientReply
 from tests.gateway.wire.test_answers import Sent
 
 CORS = [(b"vary", b"origin"), (b"access-control-allow-origin", b"https://app.test")]
+
+
+PRIVATE = (b"cache-control", b"private, no-cache")
 
 
 async def test_an_answer_in_one_piece() -> None:
@@ -18,7 +23,7 @@ async def test_an_answer_in_one_piece() -> None:
         {
             "type": "http.response.start",
             "status": 201,
-            "headers": [(b"etag", b"1"), (b"vary", b"*"), (b"content-length", b"3"), *CORS],
+            "headers": [(b"etag", b"1"), (b"vary", b"*"), (b"content-length", b"3"), PRIVATE, *CORS],
         },
         {"type": "http.response.body", "body": b"ab", "more_body": True},
         {"type": "http.response.body", "body": b"c", "more_body": False},
@@ -55,3 +60,12 @@ async def test_a_stream_is_not_to_be_collected_or_changed() -> None:
         },
         {"type": "http.response.body", "body": b"", "more_body": False},
     ]
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_has_no_length(status: int) -> None:
+    """A 304 may name the length of what the client has; a server that counts bytes must not wait for it."""
+    sent = Sent()
+    await ClientReply(sent, []).start(status, [(b"content-length", b"99"), (b"cache-control", b"private")])
+
+    assert sent[0]["headers"] == [(b"cache-control", b"private")]
