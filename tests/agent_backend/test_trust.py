@@ -252,3 +252,23 @@ async def test_the_same_subject_of_two_issuers_is_two_owners(gateway: Gateway, b
         await backend.http.post(PATH, content=BODY, headers=gateway.headers(BODY, **changes))
 
     assert len({context.owner for context in backend.let_in}) == 3
+
+
+async def test_a_body_that_takes_longer_than_its_assertion_is_refused(gateway: Gateway) -> None:
+    """A use is remembered no longer than the assertion is good: what arrives later could be used again and again."""
+    times = [0.0]
+    trust = build_trust(gateway, leeway=1, clock=lambda: time.time() + times[0])
+    backend = Backend(trust)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield BODY[:5]
+        times[0] = 62
+        yield BODY[5:]
+
+    headers = gateway.headers(BODY)
+    answers = [await backend.http.post(PATH, content=slowly(), headers=headers) for _ in range(2)]
+    await trust.aclose()
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert [answer.json()["code"] for answer in answers] == ["assertion_expired", "assertion_expired"]
+    assert backend.let_in == []

@@ -243,6 +243,38 @@ async def test_a_prefix_leads_nowhere_else(tmp_path: Path, path: str) -> None:
     assert backend.exchanges == []
 
 
+async def test_an_early_answer_ends_an_upload(tmp_path: Path) -> None:
+    """The backend refuses at the head, the client waits for it in the middle of its body: it gets the refusal."""
+
+    async def script(exchange: Exchange) -> None:
+        await json_answer(b'{"message":"too large"}', status=b"413 Too Large")(exchange)
+        await exchange.gone()
+
+    answered = asyncio.Event()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"first"
+        await asyncio.wait_for(answered.wait(), 5)
+
+    async with edge(tmp_path, script, read_bodies=False) as (backend, client):
+        upload = asyncio.create_task(client.put("/files/a", content=body(), headers=cookie()))
+        await asyncio.sleep(0.3)
+        answered.set()
+        answer = await upload
+
+    assert (answer.status_code, answer.json()) == (413, {"message": "too large"})
+    assert len(backend.exchanges) == 1
+
+
+async def test_a_download_by_cookie_is_kept_by_no_shared_cache(tmp_path: Path) -> None:
+    """Where the backend leaves it open, or open to all."""
+    public = json_answer(headers=b"cache-control: public, max-age=600\r\n")
+    async with edge(tmp_path, public) as (_, client):
+        answer = await client.get("/files/a", headers=cookie())
+
+    assert answer.headers["cache-control"] == "private, no-cache"
+
+
 async def test_a_client_that_leaves_in_mid_upload_is_gone_at_the_backend(tmp_path: Path) -> None:
     """The backend's connection closes, and the half upload is never finished."""
     started, left = asyncio.Event(), asyncio.Event()

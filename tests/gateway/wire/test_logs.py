@@ -94,3 +94,14 @@ def test_everything_goes_through_one_handler(style: str) -> None:
     assert len(lines) == 2
     assert "a string" in lines[0]
     assert "Something else" in lines[1]
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_a_strangers_bytes_do_not_become_megabytes_of_log(formatter: logging.Formatter) -> None:
+    """A long value is cut, at both sides of the edge."""
+    short = formatter.format(entry(reason="x" * 500))
+    long = formatter.format(entry(reason="x" * 100_000))
+
+    assert "x" * 500 in short
+    assert "…" in long or "\\u2026" in long
+    assert len(long) < 700

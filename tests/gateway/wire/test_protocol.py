@@ -1,12 +1,17 @@
 """One client connection over a raw socket: what is refused, how, and that nothing gets into an answer under way."""
 
+import gc
 import inspect
+import socket
+import struct
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from gateway.wire.protocol import LimitedProtocol
 from gateway.wire.server import ServerLimits
 from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
 from tests.support.raw import connected, request
@@ -206,3 +211,23 @@ def test_a_path_is_given_on_as_it_came(edge: Edge) -> None:
         client.read_answer()
 
     assert app.seen[-1] == "GET /%65cho"
+
+
+def test_a_reset_connection_leaves_nothing_in_memory() -> None:
+    """Neither an orderly end nor a reset keeps a connection's state until some timer fires."""
+    limits = replace(LIMITS, keep_alive=600)
+    with serving(EdgeApp(), limits) as port:
+        for linger in (b"", struct.pack("ii", 1, 0)):
+            for _ in range(20):
+                with connected(port) as client:
+                    client.send(request("/echo"))
+                    client.read_answer()
+                    if linger:
+                        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+        assert wait_for(lambda: count_protocols() == 0)
+
+
+def count_protocols() -> int:
+    gc.collect()
+    return sum(isinstance(thing, LimitedProtocol) for thing in gc.get_objects())

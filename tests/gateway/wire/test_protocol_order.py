@@ -143,11 +143,23 @@ def test_expect_is_answered_when_the_body_is_wanted() -> None:
 
 
 @pytest.mark.parametrize("upgrade", ["h2c", "websocket", "TLS/1.0"])
+def test_an_upgrade_with_a_body_is_refused(upgrade: str) -> None:
+    """The parser stops behind such a head: the body would be lost, and the app would see an empty one."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port) as client:
+        client.send(request("/echo", "Connection: Upgrade", f"Upgrade: {upgrade}", method="POST", body=b"{}"))
+        answer = client.read_answer()
+        rest = client.read_to_end()
+
+    assert (answer.status, answer.json()["code"], rest, app.seen) == (400, "malformed_request", b"", [])
+
+
+@pytest.mark.parametrize("upgrade", ["h2c", "websocket", "TLS/1.0"])
 def test_an_upgrade_is_no_tunnel(upgrade: str) -> None:
     """The request is served as what it is otherwise; what follows in the other protocol is not read."""
     app = EdgeApp()
     with serving(app) as port, connected(port) as client:
-        client.send(request("/echo", "Connection: Upgrade", f"Upgrade: {upgrade}", method="POST", body=b"{}"))
+        client.send(request("/echo", "Connection: Upgrade", f"Upgrade: {upgrade}", method="POST"))
         client.send(request("/second"))
         answer = client.read_answer()
         rest = client.read_to_end()
@@ -177,6 +189,34 @@ def test_a_client_that_stops_reading_is_cut() -> None:
 
         assert wait_for(lambda: app.left == ["/flood"])
         assert time.monotonic() - started >= LIMITS.write_timeout - 0.1
+
+
+def test_a_client_that_reads_steadily_is_not_cut_while_the_kernel_calls_it_full() -> None:
+    """A few bytes at a time free no room that would wake us, and are progress all the same."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port, receive_buffer=4096) as client:
+        client.send(request("/flood"))
+        end = time.monotonic() + LIMITS.write_timeout * 4
+        while time.monotonic() < end:
+            assert client.sock.recv(2048)
+            time.sleep(0.01)
+
+        assert app.left == []
+        assert wait_for(lambda: app.left == ["/flood"])
+
+
+def test_a_timer_of_one_answer_does_not_cut_the_next() -> None:
+    """The client was slow to take the first; the second has its own time."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port, receive_buffer=4096) as client:
+        client.send(request("/echo"))
+        client.read_answer()
+        time.sleep(LIMITS.write_timeout * 0.8)
+        client.send(request("/stream"))
+        client.read_until(b"begun\n")
+        time.sleep(LIMITS.write_timeout * 0.8)
+
+        assert app.left == []
 
 
 def test_a_client_that_reads_slowly_is_not_cut() -> None:
