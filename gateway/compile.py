@@ -82,6 +82,7 @@ def _build_route(name: str, table: RouteSettings, settings: Settings, backends: 
         max_body=table.max_body,
         max_answer=table.max_answer,
         max_metadata=table.max_metadata,
+        max_depth=table.max_depth,
         max_event_tail=table.max_event_tail,
     )
 

@@ -36,6 +36,7 @@ class Route:
         forward_token: Send the user's own token on.
         forwarded: Names of client headers that go on, lower case.
         body_timeout: Seconds.
+        max_depth: Levels of nesting of a ChatKit body.
         max_body, max_answer, max_metadata, max_event_tail: Bytes.
     """
 
@@ -60,6 +61,7 @@ class Route:
     max_body: int
     max_answer: int
     max_metadata: int
+    max_depth: int
     max_event_tail: int
 
 

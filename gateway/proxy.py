@@ -125,7 +125,7 @@ async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
         raise MalformedRequest(str(exc)) from exc
     bodies.check_content_type(media_type, coding)
     data = await read_body(receive, headers, max_body=route.max_body, timeout=route.body_timeout)
-    return bodies.read_body(data, route.operations)
+    return bodies.read_body(data, route.operations, max_depth=route.max_depth)
 
 
 async def _upload(receive: Receive, answer: Answer, route: Route) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.chatkit.operations import OPERATIONS, Operation
 from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, UnsupportedMediaType
 from gateway.identity import Identity
-from gateway.strict_json import Member, ObjectSpan, Shape, decode, scan_object
+from gateway.strict_json import MAX_DEPTH, Member, ObjectSpan, Shape, decode, scan_object
 
 # Characters. Names that are reserved, with more disguise than any reader looks through; folding costs time.
 MAX_FOLDED: Final = 64
@@ -56,19 +56,20 @@ def check_content_type(content_type: bytes | None, content_encoding: bytes | Non
         raise UnsupportedMediaType(f"content-type {content_type!r:.80}, expected charset=utf-8 or none")
 
 
-def read_body(data: bytes, allowed: frozenset[str]) -> ChatKitBody:
+def read_body(data: bytes, allowed: frozenset[str], *, max_depth: int = MAX_DEPTH) -> ChatKitBody:
     """Read a body strictly and find out what it asks for.
 
     Args:
         data: As the client sent it.
         allowed: The operations this route takes.
+        max_depth: Levels of nesting.
 
     Raises:
         MalformedBody: Not strict JSON, not a ChatKit request, or ambiguous about its metadata.
         OperationForbidden: A known operation that this route does not take.
     """
     try:
-        text = decode(data)
+        text = decode(data, max_depth=max_depth)
         span = scan_object(text, _BODY)
     except ValueError as exc:
         raise MalformedBody(str(exc)) from exc

@@ -206,6 +206,12 @@ class RouteSettings(Table):
         le=1024 * 1024,
         description="Bytes of the client's own metadata: page context needs 2 to 20 KB.",
     )
+    max_depth: int = Field(
+        64,
+        ge=8,
+        le=512,
+        description="Levels of nesting of a ChatKit body: widget trees have some ten, parsers stop at 128.",
+    )
     max_token: int = Field(
         16 * 1024, ge=256, le=64 * 1024, description=f"Bytes of a token; {MAX_PARTS} cookie parts hold 40 KB."
     )

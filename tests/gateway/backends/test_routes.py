@@ -1,6 +1,8 @@
 """Paths to routes."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.backends.routes import RouteTable
 from gateway.errors import MalformedPath, RouteNotFound
@@ -78,3 +80,26 @@ def test_a_prefix_takes_everything_below_it_and_the_longest_wins() -> None:
         with pytest.raises(MalformedPath):
             table.match(path)
     assert repr(table) == "<RouteTable /files/* /files/deep/* /files/exact>"
+
+
+PIECES = st.sampled_from(
+    [b"/", b"files", b"a", b".", b"..", b"%2e", b"%2F", b"%20", b"%zz", b";", b"\\", b"\0", b"\xff", b"?"]
+)
+
+
+@given(st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=12).map(b"".join)))
+def test_no_path_gets_around_a_prefix(path: bytes) -> None:
+    """Either its own errors, or below the prefix with nothing in it that a next hop would resolve."""
+    table = RouteTable({b"/chatkit": "exact"}, {b"/files/": "below"})
+    try:
+        route = table.match(path)
+    except (RouteNotFound, MalformedPath):
+        return
+
+    if route == "exact":
+        assert path == b"/chatkit"
+    else:
+        rest = path.removeprefix(b"/files/")
+        assert path != rest != b""
+        assert not {b".", b".."} & set(rest.split(b"/"))
+        assert not any(mark in rest.lower() for mark in (b"%2e", b"%2f", b"%5c", b"%00", b"\\", b";", b"?", b"//"))

@@ -139,3 +139,14 @@ def test_the_log_names_an_unknown_type_only_if_it_is_one(name: str, reason: str)
         read_body(json.dumps({"type": name, "params": {}}).encode(), ALL)
 
     assert str(refusal.value) == reason
+
+
+@pytest.mark.parametrize(("depth", "good"), [(10, True), (11, False)])
+def test_the_depth_is_a_setting(depth: int, good: bool) -> None:
+    """At both sides of its edge."""
+    body = b'{"type":"threads.list","params":{"x":' + b"[" * (depth - 2) + b"]" * (depth - 2) + b"}}"
+    if good:
+        assert read_body(body, frozenset({"threads.list"}), max_depth=10).operation.name == "threads.list"
+    else:
+        with pytest.raises(MalformedBody, match="deeper than 10"):
+            read_body(body, frozenset({"threads.list"}), max_depth=10)
