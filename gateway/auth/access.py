@@ -1,8 +1,8 @@
 """May this user do this? Rules over scopes, roles and claims.
 
 Rules of the rules: all scopes, one of the roles, and of each claim one of the values. A rule names itself as the
-settings do; the client learns that name, the log also what it asks for. What the user has stands in neither: a claim
-may be an address. Pure; knows nothing of routes or requests.
+settings do; the client learns that name, the log also what was asked and what the user had of it, because that is what
+mends a refusal at night. Nothing else about the user. Pure; knows nothing of routes or requests.
 """
 
 from collections.abc import Mapping
@@ -37,21 +37,21 @@ def check_access(identity: Identity, rule: AccessRule) -> None:
     """
     missing = rule.scopes.difference(identity.scopes)
     if missing:
-        raise _denied(f"{rule.name}.scopes", f"lacks {sorted(missing)}")
+        raise _denied(f"{rule.name}.scopes", f"lacks {sorted(missing)}, has {_shown(identity.scopes)}")
     if rule.roles and rule.roles.isdisjoint(identity.roles):
-        raise _denied(f"{rule.name}.roles", f"needs one of {sorted(rule.roles)}, has {len(identity.roles)} others")
+        raise _denied(f"{rule.name}.roles", f"needs one of {sorted(rule.roles)}, has {_shown(identity.roles)}")
     for name, values in rule.claims.items():
         given = _texts(identity.extra.get(name))
         if values.isdisjoint(given):
-            raise _denied(f"{rule.name}.claims.{name}", f"must be one of {sorted(values)}, {_count(given)}")
+            raise _denied(f"{rule.name}.claims.{name}", f"must be one of {sorted(values)}, is {_shown(given)}")
 
 
 def _denied(rule: str, reason: str) -> AccessDenied:
     return AccessDenied(f"{rule}: {reason}", rule=rule)
 
 
-def _count(given: tuple[str, ...]) -> str:
-    return f"has {len(given)} others" if given else "is missing"
+def _shown(given: tuple[str, ...]) -> str:
+    return f"{list(given)!r:.200}" if given else "none"
 
 
 def _texts(value: ClaimValue | None) -> tuple[str, ...]:
