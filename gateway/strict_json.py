@@ -159,6 +159,9 @@ _whitespace = re.compile(r"[ \t\n\r]*")
 
 
 def _skip(text: str, position: int) -> int:
+    # Most JSON on the wire has no white space between its tokens.
+    if position < len(text) and text[position] not in " \t\n\r":
+        return position
     match = _whitespace.match(text, position)
     return match.end() if match else position
 

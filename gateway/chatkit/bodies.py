@@ -156,6 +156,8 @@ def _fold(name: str) -> str:
     """One form for all spellings that a careless reader might take for the same name; empty for what is too long."""
     if len(name) > MAX_FOLDED:
         return ""
+    if name.isascii():
+        return _no_letters.sub("", name.lower())
     return _no_letters.sub("", unicodedata.normalize("NFKD", name).upper().casefold())
 
 
