@@ -104,11 +104,16 @@ class GatewayTrust:
         judge_claims(claims, self._rules, now=self._clock())
         judge_request(claims, Sent(method=request.method, target=target_of(request)))
         user, request_id = read_user(claims), text(claims, "request_id")
+        # An upload outlives its assertion: what says nothing about the body is used up before the body comes.
+        is_bound = claims["req"].get("sha256") is not None or not self._allow_unbound_body
+        if not is_bound:
+            await self._use(claims)
         body = await self._read_body(request)
         judge_body(claims, body, allow_unbound=self._allow_unbound_body)
-        # Again: a body may take its time, and a use is remembered no longer than the assertion is good.
-        judge_claims(claims, self._rules, now=self._clock())
-        await self._replays.use(claims["jti"], until=claims["exp"] + self._rules.leeway)
+        if is_bound:
+            # Again: a body may take its time, and a use is remembered no longer than the assertion is good.
+            judge_claims(claims, self._rules, now=self._clock())
+            await self._use(claims)
         metadata = read_metadata(body)
         return RequestContext(
             user=user,
@@ -118,6 +123,9 @@ class GatewayTrust:
             token=read_token(request),
             body=body,
         )
+
+    async def _use(self, claims: Mapping[str, Any]) -> None:
+        await self._replays.use(claims["jti"], until=claims["exp"] + self._rules.leeway)
 
     async def _read_body(self, request: Request) -> bytes:
         try:

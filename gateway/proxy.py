@@ -129,11 +129,16 @@ async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
 
 
 async def _upload(receive: Receive, answer: Answer, route: Route) -> None:
-    """Stream the body in until it ends, or the backend answers before it has."""
+    """Stream the body in until it ends, or the backend refuses it before it has.
+
+    A backend may begin a good answer early and still read on: that body is sent to its end.
+    """
     upload = asyncio.create_task(stream_body(receive, answer.send, max_body=route.max_body, idle=route.body_timeout))
     answered = asyncio.create_task(answer.wait_for_head(LONGEST_UPLOAD))
     try:
         await asyncio.wait((upload, answered), return_when=asyncio.FIRST_COMPLETED)
+        if not upload.done() and 200 <= answer.status < 300 and not answer.complete:
+            await asyncio.wait((upload,))
         if upload.done():
             upload.result()
             answer.finish_sending()

@@ -159,18 +159,24 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200 or self._answer is None:
             return
+        if status > 599:
+            raise BackendInvalid(f"status {status}")
         codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
         if codings not in ([], [b"chunked"]):
             raise BackendInvalid(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked is understood")
         has_length = any(name == b"content-length" for name, _ in headers)
         self._until_close = not codings and not has_length and status not in _NO_BODY and not self._without_body
         self._answer.put_head(status, headers)
-        if self._without_body:
+        # RFC 9110 section 15.3.6: a 205 has no body, but the parser waits for one.
+        if self._without_body or (status == 205 and not codings and not has_length):
             self._complete(reusable=False)
 
     def on_body(self, data: bytes) -> None:
-        if self._answer is not None:
-            self._answer.put(data)
+        if self._answer is None:
+            return
+        if not self._answer.status:
+            raise BackendInvalid("an interim answer with a body")
+        self._answer.put(data)
 
     def on_message_complete(self) -> None:
         # Trailers land among the headers; they are not passed on.
@@ -187,6 +193,9 @@ class Connection(asyncio.Protocol):
             # The answer may have paused it, and its reader may never come back.
             self.resume_reading()
             self._on_free(self)
+        elif self._transport is not None and self._transport.get_write_buffer_size():
+            # Closing would wait for a backend that has stopped reading, and hold the socket for good.
+            self._transport.abort()
         elif self._transport is not None:
             self._transport.close()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.settings.model import BackendSettings, IssuerSettings, RouteSettings, Settings
+from gateway.settings.model import BackendSettings, IssuerSettings, RequireSettings, RouteSettings, Settings
 
 
 def cross_problems(settings: Settings) -> list[str]:
@@ -68,6 +68,8 @@ def _kind_problems(route: RouteSettings) -> Iterable[str]:
         yield 'methods: an opaque route must list them, such as ["GET", "HEAD"]'
     if route.prefix != route.path.endswith("/"):
         yield f"path: {route.path} must end with / if, and only if, prefix = true"
+    if route.credential == "signed_url" and route.require != RequireSettings():
+        yield "require: a signed URL names an owner and nothing else; let the backend decide whom it signs for"
     if route.operations is not None or route.rules:
         yield "operations, rules: an opaque route has no ChatKit operations; use methods and require"
 

@@ -11,8 +11,21 @@ Headers = list[tuple[bytes, bytes]]
 # What a ChatKit backend needs to read a body and to speak the user's language; nothing here says who the user is.
 FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id", b"traceparent"})
 
-# What a download needs besides: parts of a file, and not what the client has already. RFC 9110 sections 13 and 14.
-FORWARDED_OPAQUE = FORWARDED | {b"range", b"if-range", b"if-none-match", b"if-modified-since"}
+# What uploads and downloads need besides: conditions and parts. RFC 9110 sections 8.4, 13 and 14; RFC 9530.
+FORWARDED_OPAQUE = FORWARDED | {
+    b"range",
+    b"if-range",
+    b"if-match",
+    b"if-none-match",
+    b"if-modified-since",
+    b"if-unmodified-since",
+    # What an upload's bytes are: they go on as they came, so what describes them does too.
+    b"content-encoding",
+    b"content-range",
+    b"content-disposition",
+    b"content-digest",
+    b"repr-digest",
+}
 
 # RFC 9110 section 7.6.1, and the older names still seen.
 HOP_BY_HOP = frozenset(
@@ -53,6 +66,9 @@ _NEVER_FORWARDED_PREFIXES = (b"x-gateway-", b"x-forwarded-", b"sec-", b"proxy-",
 _NOT_RETURNED = HOP_BY_HOP | {b"set-cookie", b"set-cookie2", b"date", b"server", b"x-request-id", b"clear-site-data"}
 _NOT_RETURNED_PREFIXES = (b"x-gateway-", b"access-control-")
 
+# They would tell caches on the way something else than Cache-Control does. RFC 9213.
+_CACHE_OVERRIDES = (b"-cache-control", b"surrogate-control")
+
 
 def is_forwardable(name: bytes) -> bool:
     """May a route's ``forward_headers`` list this (lower-case) name?"""
@@ -79,7 +95,10 @@ def select_answer_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [
         (name, value)
         for name, value in pairs
-        if name not in _NOT_RETURNED and name not in named and not name.startswith(_NOT_RETURNED_PREFIXES)
+        if name not in _NOT_RETURNED
+        and name not in named
+        and not name.startswith(_NOT_RETURNED_PREFIXES)
+        and not name.endswith(_CACHE_OVERRIDES)
     ]
 
 
@@ -88,8 +107,11 @@ def keep_private(headers: Headers) -> Headers:
 
     Shared caches refuse answers to `Authorization` by themselves, but not answers to a cookie. RFC 9111 section 3.5.
     """
-    directives = b",".join(value.lower() for name, value in headers if name == b"cache-control")
-    if directives and b"public" not in directives and b"s-maxage" not in directives:
+    given = b",".join(value.lower() for name, value in headers if name == b"cache-control")
+    directives = {part.strip() for part in given.split(b",")} - {b""}
+    is_shared = any(part == b"public" or part.startswith(b"s-maxage") for part in directives)
+    # Unqualified: `private="x"` hides one header and leaves the answer to everybody.
+    if not is_shared and not directives.isdisjoint({b"private", b"no-store"}):
         return headers
     return [*(pair for pair in headers if pair[0] != b"cache-control"), (b"cache-control", b"private, no-cache")]
 

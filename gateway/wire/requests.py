@@ -64,6 +64,8 @@ async def stream_body(
             try:
                 async with asyncio.timeout(idle):
                     await send(chunk)
+                    # A turn of the loop: a refusal that has come is read before the next write fails on its connection.
+                    await asyncio.sleep(0)
             except TimeoutError as exc:
                 raise BackendTimeout(f"took nothing of the body for {idle:.0f} s") from exc
 

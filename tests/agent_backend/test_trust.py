@@ -272,3 +272,24 @@ async def test_a_body_that_takes_longer_than_its_assertion_is_refused(gateway: G
     assert [answer.status_code for answer in answers] == [401, 401]
     assert [answer.json()["code"] for answer in answers] == ["assertion_expired", "assertion_expired"]
     assert backend.let_in == []
+
+
+async def test_an_upload_may_outlive_its_assertion_and_is_still_good_once(gateway: Gateway) -> None:
+    """Where the digest is null the use is noted before the body is read."""
+    times = [0.0]
+    trust = build_trust(gateway, leeway=1, clock=lambda: time.time() + times[0], allow_unbound_body=True)
+    backend = Backend(trust)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"first"
+        times[0] += 62
+        yield b"second"
+
+    headers = gateway.headers(b"", req={"method": "POST", "path": PATH, "sha256": None})
+    first = await backend.http.post(PATH, content=slowly(), headers=headers)
+    times[0] = 0
+    again = await backend.http.post(PATH, content=b"first", headers=headers)
+    await trust.aclose()
+
+    assert (first.status_code, [context.body for context in backend.let_in]) == (200, [b"firstsecond"])
+    assert (again.status_code, again.json()["code"]) == (401, "assertion_replayed")

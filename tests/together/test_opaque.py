@@ -266,6 +266,32 @@ async def test_an_early_answer_ends_an_upload(tmp_path: Path) -> None:
     assert len(backend.exchanges) == 1
 
 
+async def test_a_good_answer_that_begins_early_does_not_cut_an_upload(tmp_path: Path) -> None:
+    """The backend says 200 and reads on: it gets every byte, described as the client described them."""
+    got = b""
+
+    async def script(exchange: Exchange) -> None:
+        nonlocal got
+        await exchange.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        got = await exchange.reader.readexactly(300_000)
+        await exchange.send_chunk(b"done")
+        await exchange.send_chunk(b"")
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield bytes(100_000)
+            await asyncio.sleep(0.05)
+
+    described = {"content-encoding": "gzip", "content-range": "bytes 0-299999/300000", "if-match": '"v1"'}
+    async with edge(tmp_path, script, read_bodies=False) as (backend, client):
+        headers = cookie(**{"content-length": "300000", **described})
+        answer = await client.put("/files/a", content=body(), headers=headers)
+
+    assert (answer.status_code, answer.content, len(got)) == (200, b"done", 300_000)
+    for name, value in described.items():
+        assert f"{name}: {value}\r\n".encode() in backend.exchanges[0].head
+
+
 async def test_a_download_by_cookie_is_kept_by_no_shared_cache(tmp_path: Path) -> None:
     """Where the backend leaves it open, or open to all."""
     public = json_answer(headers=b"cache-control: public, max-age=600\r\n")

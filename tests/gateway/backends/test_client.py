@@ -174,6 +174,9 @@ async def test_an_answer_to_head_has_no_body_whatever_it_claims() -> None:
         b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         b"GARBAGE\r\n\r\n",
+        b"HTTP/1.1 600 Odd\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 999 Odd\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 150 Odd\r\ncontent-length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: " + b"a" * 70_000 + b"\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\n" + b"x: a\r\n" * 35_000 + b"\r\n",
@@ -304,6 +307,30 @@ async def test_a_connection_that_does_not_stand_in_time_is_a_timeout() -> None:
 
     with pytest.raises(BackendTimeout, match="no connection within"):
         await fetch(client)
+
+
+async def test_a_reset_content_answer_ends_with_its_head() -> None:
+    """A 205 has no body and often no framing."""
+    async with world(says(b"HTTP/1.1 205 Reset Content\r\n\r\n")) as (_, client):
+        assert await fetch(client) == (205, b"")
+        assert await fetch(client) == (205, b"")
+
+
+async def test_a_backend_that_answers_and_stops_reading_holds_no_connection() -> None:
+    """Its whole answer is there; the rest of the request is not waited for."""
+    stop = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await json_answer(status=b"413 Too Large")(exchange)
+        await stop.wait()
+
+    async with scripted_backend(script, read_bodies=False) as backend:
+        client = build_client(backend.port, max_connections=1)
+        for _ in range(3):
+            assert (await fetch(client, build_request(bytes(32 * 1024 * 1024))))[0] == 413
+            await asyncio.sleep(0.02)
+        stop.set()
+        client.close()
 
 
 async def test_a_unix_socket_serves_as_well(tmp_path: Path) -> None:

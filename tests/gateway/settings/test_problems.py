@@ -74,6 +74,11 @@ def test_what_fits_together_is_accepted(tmp_path: Path, route: str, before: str)
             "routes.files.credential: signed_url needs [signed_urls] keys; set them, the same as at the backend",
         ),
         (
+            'path = "/a"\nkind = "opaque"\nmethods = ["GET"]\ncredential = "signed_url"\nrequire = { roles = ["a"] }',
+            "routes.files.require: a signed URL names an owner and nothing else; let the backend decide whom it signs "
+            "for",
+        ),
+        (
             'path = "/a"\nbearer = false',
             "routes.files: takes neither a cookie nor a bearer token; set cookie or bearer = true",
         ),

@@ -100,6 +100,11 @@ def test_only_value() -> None:
         ([b"public, max-age=60"], [b"private, no-cache"]),
         ([b"PUBLIC"], [b"private, no-cache"]),
         ([b"max-age=1", b"s-maxage=60"], [b"private, no-cache"]),
+        ([b"max-age=3600"], [b"private, no-cache"]),
+        ([b"must-revalidate"], [b"private, no-cache"]),
+        ([b'private="x-a", max-age=60'], [b"private, no-cache"]),
+        ([b"private, public"], [b"private, no-cache"]),
+        ([b"Private", b"max-age=60"], [b"Private", b"max-age=60"]),
     ],
 )
 def test_no_shared_cache_keeps_what_one_user_may_see(given: list[bytes], expected: list[bytes]) -> None:
@@ -108,3 +113,10 @@ def test_no_shared_cache_keeps_what_one_user_may_see(given: list[bytes], expecte
 
     assert [value for name, value in kept if name == b"cache-control"] == expected
     assert kept[0] == (b"etag", b"1")
+
+
+def test_no_header_overrides_what_caches_are_told() -> None:
+    """RFC 9213 lets a CDN prefer its own header to Cache-Control."""
+    given = [(b"cdn-cache-control", b"max-age=9"), (b"surrogate-control", b"max-age=9"), (b"cache-control", b"private")]
+
+    assert select_answer_headers(given) == [(b"cache-control", b"private")]
