@@ -47,7 +47,10 @@ def _serve(settings: Settings) -> int:
 
 def _check(settings: Settings) -> int:
     from gateway.check import check
+    from gateway.wire.logs import configure_logging
 
+    # What was tried is said line by line; the log would say it twice.
+    configure_logging("console", "critical")
     return check(settings)
 
 

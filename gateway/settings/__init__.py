@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, TomlConfigSettingsSource
 
 from gateway.settings.model import PREFIX, Settings
-from gateway.settings.problems import cross_problems
+from gateway.settings.problems import cross_problems, dangling_names
 from gateway.settings.sources import (
     SECRETS_DIR,
     SETTINGS_FILE,
@@ -51,7 +51,9 @@ def load_settings(path: Path | None) -> Settings:
     try:
         settings = _with_sources(path, secrets_dir)()
     except ValidationError as exc:
-        raise SettingsError(problems + [_explain(error, path) for error in exc.errors()]) from exc
+        problems += [_explain(error, path) for error in exc.errors()]
+        problems += dangling_names(tomllib.loads(path.read_text("utf-8"))) if path else []
+        raise SettingsError(problems) from exc
     problems += cross_problems(settings)
     if problems:
         raise SettingsError(problems)

@@ -1,6 +1,7 @@
 """What is wrong with settings that no single value shows: names that lead nowhere, two things at one place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from gateway.settings.model import BackendSettings, IssuerSettings, RequireSettings, RouteSettings, Settings
 
@@ -40,11 +41,7 @@ def _backend_problems(backends: Mapping[str, BackendSettings]) -> Iterable[str]:
 def _route_problems(settings: Settings) -> Iterable[str]:
     paths: dict[str, str] = {}
     for name, route in settings.routes.items():
-        if route.backend not in settings.backends:
-            yield f"routes.{name}.backend: no [backends.{route.backend}]; there are {', '.join(settings.backends)}"
-        for issuer in route.issuers or ():
-            if issuer not in settings.issuers:
-                yield f"routes.{name}.issuers: no [issuers.{issuer}]; there are {', '.join(settings.issuers)}"
+        yield from _dangling(name, route.backend, route.issuers or (), settings.backends, settings.issuers)
         if route.credential == "token" and route.cookie is None and not route.bearer:
             yield f"routes.{name}: takes neither a cookie nor a bearer token; set cookie or bearer = true"
         if route.path in paths:
@@ -53,6 +50,28 @@ def _route_problems(settings: Settings) -> Iterable[str]:
         yield from (f"routes.{name}.{problem}" for problem in _kind_problems(route))
         if route.credential == "signed_url" and not settings.signed_urls.keys:
             yield f"routes.{name}.credential: signed_url needs [signed_urls] keys; set them, the same as at the backend"
+
+
+def dangling_names(values: Mapping[str, Any]) -> Iterable[str]:
+    """The same of names that lead nowhere, for a file whose values do not fit the model and are reported beside."""
+    tables = {key: values.get(key) for key in ("routes", "backends", "issuers")}
+    if not all(isinstance(table, dict) for table in tables.values()):
+        return
+    for name, route in values["routes"].items():
+        if isinstance(route, dict) and isinstance(route.get("backend"), str):
+            issuers = route.get("issuers", [])
+            known = issuers if isinstance(issuers, list) else []
+            yield from _dangling(name, route["backend"], known, values["backends"], values["issuers"])
+
+
+def _dangling(
+    name: str, backend: str, issuers: Iterable[object], backends: Collection[str], known: Collection[str]
+) -> Iterable[str]:
+    if backend not in backends:
+        yield f"routes.{name}.backend: no [backends.{backend}]; there are {', '.join(backends)}"
+    for issuer in issuers:
+        if issuer not in known:
+            yield f"routes.{name}.issuers: no [issuers.{issuer}]; there are {', '.join(known)}"
 
 
 def _kind_problems(route: RouteSettings) -> Iterable[str]:

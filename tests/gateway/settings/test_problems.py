@@ -96,3 +96,25 @@ def test_a_short_key_is_refused_and_never_repeated(tmp_path: Path) -> None:
     assert len(found) == 1
     assert found[0].startswith("signed_urls.keys.0: ")
     assert "too-short-secret" not in found[0]
+
+
+def test_a_name_that_leads_nowhere_is_said_beside_values_that_do_not_fit(tmp_path: Path) -> None:
+    """All problems at once: a misspelled setting does not hide a misspelled backend."""
+    route = 'path = "/a"\nissuers = ["nobody", 1]\nmax_bodi = 1\n[routes.other]\npath = "/b"\nbackend = "file"'
+
+    assert problems(tmp_path, route) == [
+        "routes.files.issuers.1: Input should be a valid string (is 1)",
+        "routes.files.max_bodi: unknown setting; check the spelling, or remove it",
+        "routes.files.issuers: no [issuers.nobody]; there are main",
+        "routes.files.issuers: no [issuers.1]; there are main",
+        "routes.other.backend: no [backends.file]; there are files",
+    ]
+
+
+@pytest.mark.parametrize("before", ["routes = 1\n", "routes = { files = 1 }\n"])
+def test_no_shape_of_file_breaks_the_list(tmp_path: Path, before: str) -> None:
+    """Whatever a table was mistaken for."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(before + "backends = []\nissuers = {}\n")
+    with pytest.raises(SettingsError):
+        load_settings(path)

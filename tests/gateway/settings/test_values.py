@@ -120,6 +120,7 @@ def test_headers_that_are_never_forwarded(tmp_path: Path, name: str) -> None:
 def test_a_tables_name_fits_a_variable(tmp_path: Path, name: str) -> None:
     """Otherwise the environment could not reach it."""
     text = SMALLEST.replace("[backends.support]", f'[backends."{name}"]')
+    text = text.replace('backend = "support"', f'backend = "{name}"')
 
     assert problems(tmp_path, text) == [
         f"backends.{name}: must be a name of at most 63 a-z, 0-9 and single _, so that a variable can name it too "
