@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 
 import httpx
 from starlette.routing import BaseRoute, Router
@@ -40,13 +39,6 @@ FIRST_KEYS_TIMEOUT = 1.0
 LAST_WORDS = 0.1
 
 
-@dataclass(slots=True)
-class Drain:
-    """Whether the process is on its way out."""
-
-    begun: bool = field(default=False)
-
-
 class Gateway:
     """The ASGI app, and what the server must be able to tell it."""
 
@@ -54,7 +46,7 @@ class Gateway:
         self._client = httpx.AsyncClient(headers={"accept": "application/json"})
         self.issuers = build_issuers(settings, self._client)
         self.backends = {name: build_backend(name, table) for name, table in settings.backends.items()}
-        self._drain = Drain()
+        self._is_draining = False
         verifier = Verifier(issuers=self.issuers, cache_size=settings.server.verified_tokens)
         signing_keys = build_signing_keys(settings)
         mint = AssertionMint(
@@ -64,7 +56,7 @@ class Gateway:
         router = Router(
             routes=[
                 AppRoute("/livez", Liveness()),
-                AppRoute("/readyz", Readiness(verifier=verifier, is_draining=lambda: self._drain.begun)),
+                AppRoute("/readyz", Readiness(verifier=verifier, is_draining=lambda: self._is_draining)),
                 AppRoute("/.well-known/jwks.json", PublishedKeys(publish(signing_keys))),
                 AppRoute("/session", Session(routes=routes, verifier=verifier)),
                 *extra_routes,
@@ -82,7 +74,7 @@ class Gateway:
 
     def start_drain(self) -> None:
         """Not ready any more; requests are still served."""
-        self._drain.begun = True
+        self._is_draining = True
 
     def end_streams(self) -> None:
         """Time is up: every stream gets its last event now, and whoever is still sending an answer."""

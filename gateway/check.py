@@ -70,11 +70,8 @@ def _try_signing_keys(settings: Settings) -> str | None:
 async def _try_issuer(table: IssuerSettings, client: httpx.AsyncClient) -> str | None:
     source = build_issuer(table, client).keys
     await source.refresh()
-    try:
-        source.keys  # noqa: B018  # reading it is the question
-    except GatewayError as exc:
-        return f"{exc}; check the address from this machine"
-    return None
+    failure = source.missing()
+    return f"{failure}; check the address from this machine" if failure else None
 
 
 async def _try_backend(name: str, table: BackendSettings) -> str | None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
+from gateway.chatkit.bodies import user_info
 from gateway.entrance import Route, answer_preflight, authenticate, enter_route
 from gateway.errors import MethodNotAllowed, RouteNotFound
 from gateway.wire.answers import send_json
@@ -85,12 +86,7 @@ class Session:
         _, identity = await authenticate(scope, record, route, self._verifier)
         answer = {
             "authenticated": True,
-            "user": {
-                "id": identity.subject,
-                "name": identity.name,
-                "email": identity.email,
-                "roles": identity.roles,
-            },
+            "user": user_info(identity),
             "issuer": identity.issuer,
             "expires_at": datetime.fromtimestamp(identity.expires_at, UTC).isoformat(),
         }

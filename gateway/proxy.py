@@ -22,8 +22,8 @@ from gateway.errors import GatewayError, MalformedRequest
 from gateway.identity import Credential, Identity
 from gateway.trust.assertions import HEADER as ASSERTION
 from gateway.trust.assertions import AssertionMint
-from gateway.wire.asgi import Receive, Scope, Send
-from gateway.wire.headers import Headers, only_value, select_request_headers
+from gateway.wire.asgi import Headers, Receive, Scope, Send
+from gateway.wire.headers import only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
 from gateway.wire.reply import INERT, ClientReply
 from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body

@@ -92,6 +92,14 @@ class KeySource:
             raise KeysUnavailable(f"issuer {self.issuer!r}: last good keys are {age:.0f} s old; {self._failure}")
         return self._keys
 
+    def missing(self) -> KeysUnavailable | None:
+        """Why nobody of this issuer can be verified right now, or None."""
+        try:
+            _ = self.keys
+        except KeysUnavailable as exc:
+            return exc
+        return None
+
     async def find(self, kid: str | None, algorithm: str) -> VerificationKey:
         """The key for a token's header; asks the issuer again for a key it does not know, under the cooldown.
 

@@ -23,7 +23,7 @@ from gateway.auth.claims import (
 from gateway.auth.key_source import KeySource
 from gateway.auth.keys import KeySet
 from gateway.auth.signatures import is_signed
-from gateway.errors import KeysUnavailable, TokenInvalid
+from gateway.errors import TokenInvalid
 from gateway.identity import Credential, Identity
 
 
@@ -81,7 +81,7 @@ class Verifier:
 
     def unavailable_issuers(self) -> list[str]:
         """Issuers whose users cannot be verified right now."""
-        return [name for name, issuer in self._issuers.items() if _are_missing(issuer.keys)]
+        return [name for name, issuer in self._issuers.items() if issuer.keys.missing()]
 
     def _recall(self, digest: bytes) -> Identity | None:
         entry = self._cache.get(digest)
@@ -109,11 +109,3 @@ class Verifier:
         if issuer is None:
             raise TokenInvalid(f"iss {named!r:.200}, known: {sorted(self._issuers)}")
         return issuer
-
-
-def _are_missing(source: KeySource) -> bool:
-    try:
-        source.keys  # noqa: B018  # reading it is the question
-    except KeysUnavailable:
-        return True
-    return False

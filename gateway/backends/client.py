@@ -13,11 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from gateway.backends.answer import Answer
+from gateway.backends.answer import Answer, Headers
 from gateway.backends.connection import Connection
 from gateway.errors import BackendBusy, BackendTimeout, BackendUnavailable, Draining, GatewayError
-
-Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

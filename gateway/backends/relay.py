@@ -9,7 +9,7 @@ too, so that nobody takes a part for the whole. Knows nothing of the protocol in
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway.backends.answer import Answer
+from gateway.backends.answer import Answer, Headers
 from gateway.errors import (
     BackendBusy,
     BackendFailed,
@@ -19,8 +19,6 @@ from gateway.errors import (
     BackendTimeout,
     GatewayError,
 )
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class Splitter(Protocol):
@@ -81,8 +79,7 @@ async def relay_answer(answer: Answer, reply: Reply, times: RelayTimes) -> Gatew
     Raises:
         GatewayError: It failed before it started.
     """
-    if not await answer.wait_for_head(times.first_byte):
-        raise BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+    await _require_head(answer, times)
     failure = judge_json(answer.status, _content_type(answer))
     if failure is not None:
         raise failure
@@ -94,12 +91,20 @@ async def relay_opaque(answer: Answer, reply: Reply, times: RelayTimes, max_answ
 
     Returns, raises: As `relay_answer`.
     """
-    if not await answer.wait_for_head(times.first_byte):
-        raise BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+    await _require_head(answer, times)
     declared = next((value for name, value in answer.headers if name == b"content-length"), b"0")
     if len(declared) > 15 or int(declared) > max_answer:
         raise BackendInvalid(f"an answer of {declared!r:.40} bytes, max_answer is {max_answer}")
     return await _relay_bytes(answer, reply, times, max_answer)
+
+
+async def _require_head(answer: Answer, times: RelayTimes) -> None:
+    if not await answer.wait_for_head(times.first_byte):
+        raise _no_answer(times)
+
+
+def _no_answer(times: RelayTimes) -> BackendTimeout:
+    return BackendTimeout(f"no answer within {times.first_byte:.0f} s")
 
 
 async def _relay_bytes(
@@ -140,11 +145,10 @@ async def relay_stream(answer: Answer, reply: Reply, times: RelayTimes, framing:
             await reply.end(framing.error_frame(failure))
             return failure
         return await _relay_events(answer, reply, times, framing)
-    content_type = _content_type(answer)
-    if answer.status == 200 and framing.is_event_stream(content_type):
+    if _is_stream(answer, framing):
         await reply.start_stream(answer.headers)
         return await _relay_events(answer, reply, times, framing)
-    failure = judge_stream(answer.status, content_type)
+    failure = judge_stream(answer.status, _content_type(answer))
     if failure is not None:
         raise failure
     return await _relay_bytes(answer, reply, times)
@@ -188,16 +192,20 @@ async def _await_head(answer: Answer, reply: Reply, times: RelayTimes, framing: 
             waited += step
     except GatewayError as exc:
         return exc
-    return BackendTimeout(f"no answer within {times.first_byte:.0f} s")
+    return _no_answer(times)
 
 
 def _late_refusal(answer: Answer, framing: Framing) -> GatewayError | None:
     """Like `judge_stream`, once a stream has begun: even a 4xx has to become an event."""
-    content_type = _content_type(answer)
-    if answer.status == 200 and framing.is_event_stream(content_type):
+    if _is_stream(answer, framing):
         return None
+    content_type = _content_type(answer)
     said = f"answered {answer.status} {content_type!r:.80} after the stream had begun"
     return judge_stream(answer.status, content_type) or BackendRefused(said, status=answer.status)
+
+
+def _is_stream(answer: Answer, framing: Framing) -> bool:
+    return answer.status == 200 and framing.is_event_stream(_content_type(answer))
 
 
 def _content_type(answer: Answer) -> bytes | None:

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway.chatkit.operations import OPERATIONS, Operation
 from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, UnsupportedMediaType
@@ -103,6 +103,11 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
     return _apply(text, edits).encode()
 
 
+def user_info(identity: Identity) -> Mapping[str, Any]:
+    """The user as backends and pages are told: ``{id, name, email, roles}``."""
+    return {"id": identity.subject, "name": identity.name, "email": identity.email, "roles": identity.roles}
+
+
 def _find_operation(text: str, member: Member | None) -> Operation:
     if member is None or text[member.start] != '"':
         raise MalformedBody("type is missing or no string")
@@ -166,12 +171,7 @@ def _write_metadata(
 ) -> str:
     ours = {
         "userId": identity.subject,
-        "userInfo": {
-            "id": identity.subject,
-            "name": identity.name,
-            "email": identity.email,
-            "roles": identity.roles,
-        },
+        "userInfo": user_info(identity),
         "gateway": {"requestId": request_id, "issuer": identity.issuer, "locale": locale},
     }
     written = json.dumps(ours, separators=(",", ":"))

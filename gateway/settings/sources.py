@@ -25,7 +25,7 @@ _SERVICE_LINKS = ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT")
 
 
 class EnvironmentSource(EnvSettingsSource):
-    """Variables."""
+    """Variables. What should be JSON and is not goes on as it is: the model says better what is wrong."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         try:
@@ -34,14 +34,8 @@ class EnvironmentSource(EnvSettingsSource):
             return value
 
 
-class SecretsSource(NestedSecretsSettingsSource):
+class SecretsSource(EnvironmentSource, NestedSecretsSettingsSource):
     """Files of a directory, one value each."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
 
     def validate_secrets_path(self, path: Path) -> None:
         """Judged by `secrets_problems` already, which looks at no file but ours."""

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.errors import AccessDenied, GatewayError, MethodNotAllowed
-from gateway.wire.asgi import Send
-
-Headers = list[tuple[bytes, bytes]]
+from gateway.wire.asgi import Headers, Send
 
 # Seconds. Long enough for a key fetch or a rolling restart, short enough for a person.
 RETRY_AFTER: Final = 5
@@ -40,17 +38,21 @@ async def send_json(
 
 async def send_problem(send: Send, error: GatewayError, request_id: str, headers: Headers) -> None:
     """The problem answer for ``error``; ``headers`` are those that every answer of this request carries."""
-    problem: dict[str, Any] = {
+    problem = {**describe(error), "request_id": request_id}
+    if isinstance(error, AccessDenied):
+        problem["rule"] = error.rule
+    await send_json(send, error.status, problem, [*_error_headers(error), *headers], media_type="problem+json")
+
+
+def describe(error: GatewayError) -> dict[str, Any]:
+    """What every problem answer says of its error, also where there is no request yet. RFC 9457 section 3."""
+    return {
         "type": "about:blank",
         "title": error.title,
         "status": error.status,
         "code": error.code,
         "message": error.message,
-        "request_id": request_id,
     }
-    if isinstance(error, AccessDenied):
-        problem["rule"] = error.rule
-    await send_json(send, error.status, problem, [*_error_headers(error), *headers], media_type="problem+json")
 
 
 async def send_stream_error(send: Send, frame: bytes, headers: Headers) -> None:

@@ -6,11 +6,13 @@ Pure. Sources: RFC 9112 sections 2.3, 3.2, 6.1 and 6.3; RFC 9457 (problem detail
 import json
 
 from gateway.errors import GatewayError, MalformedRequest
+from gateway.wire.answers import describe
+from gateway.wire.asgi import Headers
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
-def check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
+def check_framing(headers: Headers, version: str) -> None:
     """Is it clear where this request ends and whom it is for?
 
     Args:
@@ -37,14 +39,7 @@ def check_framing(headers: list[tuple[bytes, bytes]], version: str) -> None:
 
 def build_refusal(error: GatewayError) -> bytes:
     """The answer to a request that never became one, as bytes on the wire."""
-    problem = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "code": error.code,
-        "message": error.message,
-    }
-    body = json.dumps(problem, separators=(",", ":")).encode()
+    body = json.dumps(describe(error), separators=(",", ":")).encode()
     return b"".join(
         [
             b"HTTP/1.1 %d %s\r\n" % (error.status, _REASONS[error.status]),

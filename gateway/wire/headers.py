@@ -6,7 +6,7 @@ but connection-level headers, cookies and names that are the gateway's own. Know
 
 from collections.abc import Iterable
 
-Headers = list[tuple[bytes, bytes]]
+from gateway.wire.asgi import Headers
 
 # What a ChatKit backend needs to read a body and to speak the user's language; nothing here says who the user is.
 FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id", b"traceparent"})

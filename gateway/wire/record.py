@@ -11,8 +11,7 @@ from typing import Any
 
 from gateway.errors import ClientDisconnected, Draining, GatewayError
 from gateway.identity import Identity
-
-Headers = list[tuple[bytes, bytes]]
+from gateway.wire.asgi import Headers
 
 _KEY = "gateway.record"
 

@@ -5,8 +5,8 @@ Rules: every answer carries the request's own headers (cross-origin permission);
 """
 
 from gateway.wire.answers import STREAM_HEADERS
-from gateway.wire.asgi import Send
-from gateway.wire.headers import Headers, keep_private, select_answer_headers
+from gateway.wire.asgi import Headers, Send
+from gateway.wire.headers import keep_private, select_answer_headers
 
 # Whatever an opaque route hands out runs nowhere: it is served from the gateway's origin, next to the user's cookie.
 INERT: Headers = [(b"x-content-type-options", b"nosniff"), (b"content-security-policy", b"sandbox; default-src 'none'")]

@@ -12,9 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 
 from gateway.errors import BackendTimeout, BodyTooLarge, ClientDisconnected, RequestTimeout
-from gateway.wire.asgi import Receive
-
-Headers = list[tuple[bytes, bytes]]
+from gateway.wire.asgi import Headers, Receive
 
 
 async def read_body(receive: Receive, headers: Headers, *, max_body: int, timeout: float) -> bytes:

@@ -23,7 +23,7 @@ import uvicorn
 
 from gateway.wire.protocol import LimitedProtocol, ServerLimits
 
-__all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "build_server", "open_socket", "serve"]
+__all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "build_server", "open_socket"]
 
 # Seconds between the word to streams that time is up and the end of their connections, when somebody insists.
 LAST_WORD = 0.2
@@ -62,14 +62,6 @@ def open_socket(host: str, port: int, backlog: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=backlog)
-
-
-def serve(
-    app: DrainableApp, sock: socket.socket, *, limits: ServerLimits, times: DrainTimes, on_ready: Callable[[], None]
-) -> int:
-    """Serve ``app`` on ``sock`` until a signal; returns the process's exit code."""
-    build_server(app, limits=limits, times=times, on_ready=on_ready).run([sock])
-    return 0
 
 
 def build_server(

@@ -1,4 +1,4 @@
-"""What the agent backend's tests share: the event loop's kind, and a world with a gateway in it."""
+"""What the agent backend's tests share: a world with a gateway in it, and databases."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,12 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from agent_backend.store import build_engine
 from tests.agent_backend.world import World, build_world
 from tests.support.postgres import postgres_server
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Both libraries below us, ChatKit and the Agents SDK, run on asyncio only."""
-    return "asyncio"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.raw import connected, request
 # The gateway's own server around an app that streams until `end_streams`, and says on /readyz what it was told.
 PROGRAM = """
 import asyncio, sys
-from gateway.wire.server import DrainTimes, ServerLimits, open_socket, serve
+from gateway.wire.server import DrainTimes, ServerLimits, build_server, open_socket
 
 class App:
     draining = ended = False
@@ -42,7 +42,7 @@ sock = open_socket("127.0.0.1", 0, 16)
 port = sock.getsockname()[1]
 limits = ServerLimits(max_head=1024, max_headers=10, head_timeout=5, keep_alive=5, write_timeout=5)
 times = DrainTimes(delay=delay, timeout=timeout)
-sys.exit(serve(App(), sock, limits=limits, times=times, on_ready=lambda: print(port, flush=True)))
+build_server(App(), limits=limits, times=times, on_ready=lambda: print(port, flush=True)).run([sock])
 """
 
 
