@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Container, Sequence
 
 import httpx
 from starlette.routing import BaseRoute, Router
@@ -53,6 +53,8 @@ class Gateway:
             issuer=settings.trust.issuer or settings.public_url, key=signing_keys[0], lifetime=settings.trust.lifetime
         )
         routes = build_routes(settings, self.backends)
+        table = build_route_table(routes)
+        proxy = Proxy(routes=table, verifier=verifier, mint=mint)
         router = Router(
             routes=[
                 AppRoute("/livez", Liveness()),
@@ -61,11 +63,11 @@ class Gateway:
                 AppRoute("/session", Session(routes=routes, verifier=verifier)),
                 *extra_routes,
             ],
-            default=Proxy(routes=build_route_table(routes), verifier=verifier, mint=mint),
+            default=proxy,
             redirect_slashes=False,
             lifespan=self._lifespan,
         )
-        self._guard = DrainGuard(router)
+        self._guard = DrainGuard(ShortWay(proxy, router, paths=table.paths))
         rescue = Rescue(self._guard, stream_error=error_frame_for)
         self._app = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
 
@@ -103,6 +105,19 @@ class Gateway:
         for fetch in late:
             fetch.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+
+
+class ShortWay:
+    """A path of a route goes straight to ``proxy``: no path of a route is also one of the gateway's own."""
+
+    def __init__(self, proxy: Proxy, router: Router, *, paths: Container[str]) -> None:
+        self._proxy = proxy
+        self._router = router
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._proxy if scope.get("path") in self._paths else self._router
+        await app(scope, receive, send)
 
 
 def build_app(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:

@@ -68,7 +68,7 @@ class Proxy:
         )
         request = self._prepare(scope, record, route, credential, identity, data)
         reply = ClientReply(send, record.answer_headers)
-        async with cancel_on_disconnect(receive), route.backend.exchange(request) as answer:
+        async with cancel_on_disconnect(scope, receive), route.backend.exchange(request) as answer:
             record.failure = await _relay(answer, reply, route, record)
 
     async def _pass_through(
@@ -83,7 +83,7 @@ class Proxy:
         async with route.backend.exchange(request) as answer:
             if data is None:
                 await _upload(receive, answer, route)
-            async with cancel_on_disconnect(receive):
+            async with cancel_on_disconnect(scope, receive):
                 record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
 
     def _prepare(
@@ -124,7 +124,7 @@ async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
     except ValueError as exc:
         raise MalformedRequest(str(exc)) from exc
     bodies.check_content_type(media_type, coding)
-    data = await read_body(receive, headers, max_body=route.max_body, timeout=route.body_timeout)
+    data = await read_body(scope, receive, max_body=route.max_body, timeout=route.body_timeout)
     return bodies.read_body(data, route.operations, max_depth=route.max_depth)
 
 

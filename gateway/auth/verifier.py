@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
-from cachetools import TLRUCache
+from cachetools import LRUCache
 
 from gateway.auth.claim_map import build_identity
 from gateway.auth.claims import (
@@ -56,9 +56,7 @@ class Verifier:
     ) -> None:
         self._issuers = {issuer.rules.issuer: issuer for issuer in issuers}
         self._clock = clock
-        self._cache: TLRUCache[bytes, _Verified] = TLRUCache(
-            maxsize=cache_size, ttu=lambda _key, entry, _now: entry.until, timer=clock
-        )
+        self._cache: LRUCache[bytes, _Verified] = LRUCache(maxsize=cache_size)
 
     def __repr__(self) -> str:
         return f"<Verifier {len(self._issuers)} issuers, {len(self._cache)} tokens>"
@@ -84,8 +82,12 @@ class Verifier:
         return [name for name, issuer in self._issuers.items() if issuer.keys.missing()]
 
     def _recall(self, digest: bytes) -> Identity | None:
-        entry = self._cache.get(digest)
-        if entry is None or self._issuers[entry.identity.issuer].keys.keys is not entry.keys:
+        try:
+            entry = self._cache[digest]
+        except KeyError:
+            return None
+        if entry.until <= self._clock() or self._issuers[entry.identity.issuer].keys.keys is not entry.keys:
+            del self._cache[digest]
             return None
         return entry.identity
 

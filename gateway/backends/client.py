@@ -6,11 +6,9 @@ it. Knows nothing of what the requests mean.
 """
 
 import asyncio
-import contextlib
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from gateway.backends.answer import Answer, Headers
@@ -89,8 +87,7 @@ class BackendClient:
     def __repr__(self) -> str:
         return f"<Backend {self.name} {self.address} {len(self._answers)} active, {len(self._idle)} idle>"
 
-    @contextlib.asynccontextmanager
-    async def exchange(self, request: BackendRequest) -> AsyncIterator[Answer]:
+    def exchange(self, request: BackendRequest) -> "Exchange":
         """Send ``request``; the answer is good inside the context, and its connection is dropped if it was not read
         to its end.
 
@@ -98,18 +95,23 @@ class BackendClient:
             BackendUnavailable, BackendTimeout: The backend cannot be connected to.
             BackendBusy: All connections are taken.
         """
+        return Exchange(self, request)
+
+    async def begin(self, request: BackendRequest) -> tuple[Connection, Answer]:
+        """What `exchange` does first; whoever calls it must call `end`."""
         head = self._head(request)
         connection = self._take_idle() or await self._connect()
         chunked = request.body is None and request.length is None
         answer = connection.send(head, request.body, chunked=chunked, without_body=request.method == "HEAD")
         self._answers.add(answer)
-        try:
-            yield answer
-        finally:
-            self._answers.discard(answer)
-            answer.close()
-            if not answer.complete:
-                connection.abort()
+        return connection, answer
+
+    def end(self, connection: Connection, answer: Answer) -> None:
+        """What `exchange` does last."""
+        self._answers.discard(answer)
+        answer.close()
+        if not answer.complete:
+            connection.abort()
 
     def end_exchanges(self, failure: GatewayError) -> None:
         """Break off every exchange under way; their readers get ``failure``."""
@@ -197,3 +199,20 @@ class BackendClient:
     def _forget(self, connection: Connection) -> None:
         """The socket is gone. A stale entry in the idle queue is skipped when it is next looked at."""
         self._open.discard(connection)
+
+
+class Exchange:
+    """One request sent to a backend; its answer, while it is used as a context."""
+
+    __slots__ = ("_answer", "_client", "_connection", "_request")
+
+    def __init__(self, client: BackendClient, request: BackendRequest) -> None:
+        self._client = client
+        self._request = request
+
+    async def __aenter__(self) -> Answer:
+        self._connection, self._answer = await self._client.begin(self._request)
+        return self._answer
+
+    async def __aexit__(self, *_: object) -> None:
+        self._client.end(self._connection, self._answer)

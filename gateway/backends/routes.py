@@ -41,6 +41,11 @@ class RouteTable(Generic[R]):
         paths = [*self._routes, *(prefix + b"*" for prefix, _ in self._prefixes)]
         return f"<RouteTable {b' '.join(sorted(paths)).decode()}>"
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The exact paths, as ASGI's ``path`` has them."""
+        return frozenset(path.decode("ascii") for path in self._routes)
+
     def match(self, path: bytes) -> R:
         """The route at ``path`` (raw, without query).
 

@@ -5,9 +5,10 @@ The outermost layer: it sees what really went out. It decides nothing and holds 
 
 import logging
 import re
+import secrets
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gateway.wire.asgi import App, Message, Receive, Scope, Send
 from gateway.wire.record import RequestRecord, attach
@@ -34,7 +35,7 @@ class AccessLog:
         *,
         quiet_paths: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        make_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._app = app
         self._quiet_paths = quiet_paths
@@ -53,7 +54,7 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                message = {**message, "headers": headers}
+                message["headers"] = headers
             else:
                 if record.first_byte is None and message.get("body"):
                     record.first_byte = self._clock()
@@ -67,7 +68,15 @@ class AccessLog:
             if record.failure is not None or scope["path"] not in self._quiet_paths:
                 blameless = record.failure is None or record.failure.source == "client"
                 level = logging.INFO if blameless else logging.WARNING
-                logger.log(level, "request", extra={"fields": record.fields(self._clock())})
+                write_line(level, record.fields(self._clock()))
+
+
+def write_line(level: int, fields: Mapping[str, Any]) -> None:
+    """What ``logger.log(level, "request", extra={"fields": fields})`` does, without looking for who called it."""
+    if logger.isEnabledFor(level):
+        line = logging.LogRecord(logger.name, level, "", 0, "request", (), None)
+        line.fields = fields
+        logger.handle(line)
 
 
 def find_request_id(headers: list[tuple[bytes, bytes]]) -> str | None:

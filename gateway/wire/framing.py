@@ -4,20 +4,36 @@ Pure. Sources: RFC 9112 sections 2.3, 3.2, 6.1 and 6.3; RFC 9457 (problem detail
 """
 
 import json
+from typing import NamedTuple
 
 from gateway.errors import GatewayError, MalformedRequest
 from gateway.wire.answers import describe
 from gateway.wire.asgi import Headers
 
-_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+_REASONS = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+}
 
 
-def check_framing(headers: Headers, version: str) -> None:
+class Framing(NamedTuple):
+    """What follows a head: is there a body, and does the client wait for leave to send it?"""
+
+    has_body: bool
+    expects_continue: bool
+
+
+def check_framing(headers: Headers, version: str) -> Framing:
     """Is it clear where this request ends and whom it is for?
 
     Args:
         headers: Names in lower case, repeats kept.
         version: As the parser says it, such as ``1.1``.
+
+    Returns:
+        What follows.
 
     Raises:
         MalformedRequest: A version that is neither 1.0 nor 1.1, more than one `Host` (or none in HTTP/1.1), a repeated
@@ -25,16 +41,27 @@ def check_framing(headers: Headers, version: str) -> None:
     """
     if version not in ("1.0", "1.1"):
         raise MalformedRequest(f"HTTP/{version}, only 1.0 and 1.1 are understood")
-    names = [name for name, _ in headers]
-    hosts = names.count(b"host")
+    hosts = 0
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    expects_continue = False
+    for name, value in headers:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            lengths.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.strip(b" ").lower())
+        elif name == b"expect":
+            expects_continue = value.lower() == b"100-continue"
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise MalformedRequest(f"{hosts} Host headers, expected one")
-    lengths = names.count(b"content-length")
-    codings = [value.strip(b" ").lower() for name, value in headers if name == b"transfer-encoding"]
-    if lengths > 1 or (lengths and codings):
+    if len(lengths) > 1 or (lengths and codings):
         raise MalformedRequest("more than one statement of the body's length")
     if codings and (codings != [b"chunked"] or version == "1.0"):
         raise MalformedRequest(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked in HTTP/1.1 is understood")
+    has_body = bool(codings) or (bool(lengths) and lengths[0].strip(b"0") != b"")
+    return Framing(has_body, has_body and expects_continue)
 
 
 def build_refusal(error: GatewayError) -> bytes:

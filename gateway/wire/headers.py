@@ -5,6 +5,7 @@ but connection-level headers, cookies and names that are the gateway's own. Know
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gateway.wire.asgi import Headers
 
@@ -88,18 +89,24 @@ def select_answer_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
     What `Connection` names is dropped too. Source: RFC 9110 section 7.6.1.
     """
-    pairs = list(headers)
-    named = {token.strip().lower() for name, value in pairs if name == b"connection" for token in value.split(b",")} - {
-        b""
-    }
-    return [
-        (name, value)
-        for name, value in pairs
-        if name not in _NOT_RETURNED
-        and name not in named
+    kept = []
+    named: set[bytes] = set()
+    for pair in headers:
+        if _is_returned(pair[0]):
+            kept.append(pair)
+        elif pair[0] == b"connection":
+            named.update(token.strip().lower() for token in pair[1].split(b","))
+    return [pair for pair in kept if pair[0] not in named] if named else kept
+
+
+@lru_cache(maxsize=1024)
+def _is_returned(name: bytes) -> bool:
+    """Remembered: a backend says the same few names at every answer."""
+    return (
+        name not in _NOT_RETURNED
         and not name.startswith(_NOT_RETURNED_PREFIXES)
         and not name.endswith(_CACHE_OVERRIDES)
-    ]
+    )
 
 
 def keep_private(headers: Headers) -> Headers:
@@ -107,13 +114,19 @@ def keep_private(headers: Headers) -> Headers:
 
     Shared caches refuse answers to `Authorization` by themselves, but not answers to a cookie. RFC 9111 section 3.5.
     """
-    given = b",".join(value.lower() for name, value in headers if name == b"cache-control")
-    directives = {part.strip() for part in given.split(b",")} - {b""}
+    given = [value for name, value in headers if name == b"cache-control"]
+    if given and _is_private(b",".join(given)):
+        return headers
+    kept = [pair for pair in headers if pair[0] != b"cache-control"] if given else headers
+    return [*kept, (b"cache-control", b"private, no-cache")]
+
+
+@lru_cache(maxsize=256)
+def _is_private(cache_control: bytes) -> bool:
+    directives = {part.strip() for part in cache_control.lower().split(b",")}
     is_shared = any(part == b"public" or part.startswith(b"s-maxage") for part in directives)
     # Unqualified: `private="x"` hides one header and leaves the answer to everybody.
-    if not is_shared and not directives.isdisjoint({b"private", b"no-store"}):
-        return headers
-    return [*(pair for pair in headers if pair[0] != b"cache-control"), (b"cache-control", b"private, no-cache")]
+    return not is_shared and not directives.isdisjoint({b"private", b"no-store"})
 
 
 def only_value(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""One client connection: uvicorn's HTTP protocol, with limits on what a client may send and how slowly.
+"""One client connection: HTTP/1.1 as this server speaks it, with limits on what a client may send and how slowly.
 
 Rules: a request's head is bounded in bytes, count and time. One request at a time: a few bytes that come early wait for
 the answer under way; more of them, or a second request in one read, and the connection closes after that answer. So it
@@ -6,25 +6,37 @@ does after an answer that came before the end of its request. Trailers are count
 headers. A path is given on as it came, not decoded. What is refused here is answered in the form of every other error,
 once, and never into an answer under way.
 
-Leans on uvicorn 0.54's classes; a contract test holds the names used here.
+uvicorn's server makes one of these per connection; its part of the contract (four arguments, the two sets of its
+state, `shutdown`) is held by a test.
+
+Sources: RFC 9112 sections 2.2, 3.2, 7.1.2 and 9; RFC 9110 section 6.5.1 (trailers).
 """
 
 import asyncio
 import contextlib
-import enum
 import fcntl
 import logging
+import math
 import sys
 import termios
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from enum import Enum, auto
+from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+from uvicorn.server import ServerState
 
-from gateway.errors import GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
+from gateway.errors import GatewayError, HeadersTooLarge, InternalError, MalformedRequest, RequestTimeout
+from gateway.wire.asgi import App, Headers, Scope, offer_direct
+from gateway.wire.exchange import Exchange
 from gateway.wire.framing import build_refusal, check_framing
 
 logger = logging.getLogger("gateway.server")
+
+# What a request line has besides method and target, with the empty line that ends the head.
+_LINE_REST: Final = len(b"  HTTP/1.1\r\n\r\n")
+# What a header line has besides name and value.
+_HEADER_REST: Final = len(b": \r\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,190 +56,343 @@ class ServerLimits:
     write_timeout: float
 
 
-class _Reading(enum.Enum):
+class _Reading(Enum):
     """What the next byte belongs to."""
 
-    HEAD = enum.auto()  # a request's head, or its first byte
-    BODY = enum.auto()
-    NOTHING = enum.auto()  # the connection closes once the answer is out; bytes are dropped unread
+    HEAD = auto()  # a request's head, or its first byte
+    BODY = auto()
+    NOTHING = auto()  # the connection closes once the answer is out; bytes are dropped unread
+
+
+_HEAD, _BODY, _NOTHING = _Reading
 
 
 class _Pipelined(Exception):
     """A request behind one that is still running. Browsers and proxies do not do that; RFC 9112 section 9.3.2."""
 
 
-class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with limits."""
+class ClientProtocol(asyncio.Protocol):
+    """One client connection.
 
-    limits: ClassVar[ServerLimits]
+    Args:
+        app: What answers.
+        limits: What the connection may cost.
+        state: The server's: `connections` and `tasks`, to which this adds and from which it removes itself;
+            `default_headers` for every answer.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reading = _Reading.HEAD
+    Attributes:
+        is_full: The client does not keep up: `wait_writable` before more is written.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self, *, app: App, limits: ServerLimits, state: ServerState, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        self.is_full = False
+        self._app = app
+        self._limits = limits
+        self._max_head = limits.max_head
+        self._max_headers = limits.max_headers
+        self._state = state
+        self._loop = loop or asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._addresses: dict[str, Any] = {}
+        self._exchange: Exchange | None = None
+        self._reading = _HEAD
         self._early = b""  # of the next request, while an answer is under way
-        self._received = 0  # bytes since the request began
-        self._parsed = 0  # bytes of the parts of it that the parser has given
+        self._received = 0  # bytes of a head that is not complete yet
+        self._parsed = 0  # bytes of the parts of a request that the parser has given
         self._parts = 0  # headers and trailers
-        self._head_timer: asyncio.TimerHandle | None = None
+        self._url = b""
+        self._headers: Headers = []
+        self._is_paused = False
+        self._writable: asyncio.Future[None] | None = None
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._untaken = 0  # bytes that the client had still to take when the timer was armed
+        self._untaken = 0  # bytes that the client had still to take when the write timer was armed
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
-        self._arm_head_timer()
+    def __repr__(self) -> str:
+        return f"<ClientProtocol {self._addresses.get('client')} {self._reading.name.lower()}>"
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport  # type: ignore[assignment]  # a stream transport is what a server's socket gives
+        self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own protocols only
+        is_tls = transport.get_extra_info("sslcontext") is not None
+        self._addresses = {
+            "scheme": "https" if is_tls else "http",
+            "client": _address(transport.get_extra_info("peername")),
+            "server": _address(transport.get_extra_info("sockname")),
+        }
+        self._close_in(self._limits.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm_head_timer()
+        self._state.connections.discard(self)
+        self._deadline = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
         self._disarm_write_timer()
-        # uvicorn does so only after an orderly end; after a reset the timer would keep all of this in memory.
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
+        if self._exchange is not None:
+            self._exchange.leave()
+        self._let_write()
+        # The parser holds us and we it: without this only the collector would free a connection's memory.
+        del self._parser
 
     def data_received(self, data: bytes) -> None:
-        if self._reading is _Reading.NOTHING:
+        if self._reading is _NOTHING:
             return
-        if self._reading is _Reading.HEAD and self._is_answering():
-            self._hold(data)
-            return
-        if self._reading is _Reading.HEAD:
-            if self._head_timer is None:
-                self._arm_head_timer()
+        if self._reading is _HEAD:
+            if self._is_answering():
+                self._hold(data)
+                return
             self._received += len(data)
-        super().data_received(data)
-        # A head that is not complete yet; one that came in a single read is counted header by header.
-        if self._reading is _Reading.HEAD and self._received > self.limits.max_head:
-            self._refuse(HeadersTooLarge(f"head of more than {self.limits.max_head} bytes"))
-
-    def on_message_begin(self) -> None:
-        if self._is_answering():
-            raise _Pipelined
-        super().on_message_begin()
-        self._disarm_write_timer()
-        self._parsed = self._parts = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._parts >= self.limits.max_headers:
-            raise HeadersTooLarge(f"more than {self.limits.max_headers} headers")
-        self._parts += 1
-        self._count(len(name) + len(value) + len(b": \r\n"))
-        # Behind the body the parser gives trailers by the same name; uvicorn would add them to the scope's headers,
-        # where whoever filtered the head in front of us has not seen them. RFC 9110 section 6.5.1.
-        if self._reading is _Reading.HEAD:
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._count(len(self.parser.get_method()) + len(b"  HTTP/1.1\r\n\r\n"))
-        check_framing(self.headers, self.parser.get_http_version())
-        if self.parser.should_upgrade() and _has_body(self.headers):
-            raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
-        super().on_headers_complete()
-        # uvicorn decodes the path, the task that reads it has not begun. What a proxy in front has filtered is what is
-        # matched here, for the gateway's own endpoints as for routes: `/%6Civez` is not `/livez`.
-        self.scope["path"] = self.scope["raw_path"].decode("ascii")
-        self._reading = _Reading.BODY
-        self._received = 0
-        self._disarm_head_timer()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._reading = _Reading.HEAD
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._reading is _Reading.BODY and not self.transport.is_closing():
-            # Half-closed, so that the client can read the answer: a close on unread bytes would reset it.
-            self._reading = _Reading.NOTHING
-            self.transport.write_eof()
-            self._arm_head_timer()
-        if self.transport.get_write_buffer_size():
-            self._arm_write_timer()
-        if self._early and not self.transport.is_closing():
-            early, self._early = self._early, b""
-            self.data_received(early)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Not done; the request is served as what it is otherwise. The parser has stopped behind it.
+            self._close_after_answer()
+        except httptools.HttpParserError as exc:
+            self._fail(exc)
+        if self._reading is _HEAD and self._received:
+            self._await_rest_of_head(len(data))
 
     def pause_writing(self) -> None:
-        super().pause_writing()
+        self.is_full = True
         self._arm_write_timer()
 
     def resume_writing(self) -> None:
-        super().resume_writing()
+        self._let_write()
         self._disarm_write_timer()
         if not self._is_answering():
             # The last of it: nothing more will be written that could fill the buffer again and wake us.
             self._arm_write_timer()
 
-    def send_400_response(self, msg: str) -> None:
-        """uvicorn calls this inside its handler of a parser error; what we raised ourselves is that error's context."""
-        cause = _current_cause()
-        if self._is_answering() and self._reading is not _Reading.BODY:
-            # Behind a whole request whose answer is under way: the answer stands, and is the last one.
-            self._close_after_answer()
-        else:
-            self._refuse(cause if isinstance(cause, GatewayError) else MalformedRequest(msg))
+    # the parser's callbacks
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """An upgrade is not done, and the request is served as what it is otherwise. The parser stops behind it."""
-        self._close_after_answer()
+    def on_message_begin(self) -> None:
+        if self._is_answering():
+            raise _Pipelined
+        self._disarm_write_timer()
+        self._parsed = self._parts = 0
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._parts += 1
+        self._parsed += len(name) + len(value) + _HEADER_REST
+        if self._parts > self._max_headers or self._parsed > self._max_head:
+            raise HeadersTooLarge(f"more than {self._max_headers} headers or {self._max_head} bytes of them")
+        # Behind the body the parser gives trailers by the same name: whoever filtered the head in front of us has not
+        # seen them.
+        if self._reading is _HEAD:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        parser, headers = self._parser, self._headers
+        method: bytes = parser.get_method()
+        version: str = parser.get_http_version()
+        self._count(len(method) + _LINE_REST)
+        framing = check_framing(headers, version)
+        if framing.has_body and parser.should_upgrade():
+            raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
+        path, query = split_target(self._url)
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "method": method.decode("ascii"),
+            "root_path": "",
+            # Not decoded: what a proxy in front has filtered is what is matched here. `/%6Civez` is not `/livez`.
+            "path": path.decode("ascii"),
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+            **self._addresses,
+        }
+        self._exchange = exchange = Exchange(
+            self,
+            scope,
+            fixed_headers=self._state.default_headers,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            expects_continue=framing.expects_continue,
+        )
+        offer_direct(scope, exchange)
+        self._reading = _BODY
+        self._received = 0
+        self._deadline = math.inf
+        exchange.task = self._loop.create_task(self._answer(exchange))
+        self._state.tasks.add(exchange.task)
+
+    def on_body(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.put_body(data)
+
+    def on_message_complete(self) -> None:
+        self._reading = _HEAD
+        if self._exchange is not None:
+            self._exchange.end_body()
+
+    # the exchange's side, and the server's
+
+    async def wait_writable(self) -> None:
+        """Until the client has taken enough, or is gone."""
+        if self._writable is None:
+            self._writable = self._loop.create_future()
+        # Shielded: whoever stops waiting must not cancel the waiting of the next.
+        await asyncio.shield(self._writable)
+
+    def pause_reading(self) -> None:
+        if not self._is_paused and not self.transport.is_closing():
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._is_paused and not self.transport.is_closing():
+            self._is_paused = False
+            self.transport.resume_reading()
+
+    def on_answered(self) -> None:
+        """The answer is out. What is the connection good for now?"""
+        self.resume_reading()
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if transport.get_write_buffer_size():
+            self._arm_write_timer()
+        if self._reading is _BODY:
+            self._half_close()
+        elif not self._is_kept():
+            transport.close()
+        elif self._early:
+            early, self._early = self._early, b""
+            self.data_received(early)
+        else:
+            self._close_in(self._limits.keep_alive)
+
+    def shutdown(self) -> None:
+        """The server stops: close now, or after the answer under way."""
+        if self._exchange is not None and not self._exchange.complete:
+            self._exchange.keep_alive = False
+        else:
+            self.transport.close()
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            # Only a server that ends cancels requests, after every deadline: there is nothing left to say.
+            self.transport.abort()
+        except Exception:
+            logger.exception("the app failed")
+            if not (exchange.started or exchange.gone):
+                self._refuse(InternalError("the app failed"))
+        if not (exchange.complete or exchange.gone):
+            # Broken off. A length or chunks tell the client so; without either only a reset does.
+            self.transport.close() if exchange.is_framed else self.transport.abort()
+        if exchange.task is not None:
+            self._state.tasks.discard(exchange.task)
+
+    # limits
+
+    def _is_answering(self) -> bool:
+        return self._exchange is not None and not self._exchange.complete
+
+    def _is_kept(self) -> bool:
+        return self._exchange is not None and self._exchange.keep_alive and self._reading is _HEAD
 
     def _hold(self, data: bytes) -> None:
         """We go on reading all the same: only that tells us when the client leaves."""
         self._early += data
-        if len(self._early) > self.limits.max_head:
+        if len(self._early) > self._limits.max_head:
             self._close_after_answer()
 
     def _close_after_answer(self) -> None:
-        self._reading, self._early = _Reading.NOTHING, b""
-        self.cycle.keep_alive = False
+        self._reading, self._early = _NOTHING, b""
+        if self._exchange is not None:
+            self._exchange.keep_alive = False
+            self._exchange.end_body()
+
+    def _half_close(self) -> None:
+        """So that the client can read the answer: a close on bytes that were not read would reset the connection."""
+        self._reading = _NOTHING
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._close_in(self._limits.head_timeout)
+
+    def _await_rest_of_head(self, size: int) -> None:
+        """A head that is not complete yet; one that came in a single read is counted header by header."""
+        if self._received > self._limits.max_head:
+            self._refuse(HeadersTooLarge(f"head of more than {self._limits.max_head} bytes"))
+        elif self._received == size:
+            self._close_in(self._limits.head_timeout)
+
+    def _fail(self, exc: httptools.HttpParserError) -> None:
+        cause = exc.__context__
+        if self._is_answering() and self._reading is not _BODY:
+            # Behind a whole request whose answer is under way: the answer stands, and is the last one.
+            self._close_after_answer()
+        else:
+            self._refuse(cause if isinstance(cause, GatewayError) else MalformedRequest(f"{exc}"))
 
     def _refuse(self, error: GatewayError) -> None:
         if self.transport.is_closing():
             return
         logger.info("request refused", extra={"fields": {"code": error.code, "reason": str(error)}})
-        cycle: RequestResponseCycle | None = self.cycle
-        answered = cycle is not None and self._reading is _Reading.BODY and cycle.response_started
-        if cycle is not None and not cycle.response_complete:
+        exchange = self._exchange
+        is_begun = exchange is not None and not exchange.complete and exchange.started
+        if exchange is not None:
             # Its own body is bad: the app learns that nobody is left to answer.
-            cycle.disconnected = True
-            cycle.message_event.set()
-        self._reading = _Reading.NOTHING
-        if not answered:
+            exchange.leave()
+        self._reading = _NOTHING
+        if not is_begun:
             self.transport.write(build_refusal(error))
         self.transport.close()
         self._arm_write_timer()
 
-    def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not cycle.response_complete
-
     def _count(self, size: int) -> None:
         self._parsed += size
-        if self._parsed > self.limits.max_head:
-            raise HeadersTooLarge(f"head of more than {self.limits.max_head} bytes")
+        if self._parsed > self._limits.max_head:
+            raise HeadersTooLarge(f"head of more than {self._limits.max_head} bytes")
 
-    def _arm_head_timer(self) -> None:
-        self._disarm_head_timer()
-        self._head_timer = self.loop.call_later(self.limits.head_timeout, self._head_is_late)
+    # time
 
-    def _head_is_late(self) -> None:
-        self._head_timer = None
-        if self._reading is _Reading.HEAD and self._received:
-            self._refuse(RequestTimeout(f"headers not complete within {self.limits.head_timeout:g} s"))
+    def _close_in(self, seconds: float) -> None:
+        """One timer for whatever the client has to do next. It is re-armed when it fires, not at every request."""
+        self._deadline = self._loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline == math.inf:
+            return
+        if self._loop.time() < self._deadline - 0.001:
+            self._timer = self._loop.call_at(self._deadline, self._tick)
+        elif self._reading is _HEAD and self._received:
+            self._refuse(RequestTimeout(f"headers not complete within {self._limits.head_timeout:g} s"))
         else:
             self.transport.close()
 
-    def _disarm_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+    def _let_write(self) -> None:
+        self.is_full = False
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
 
     def _arm_write_timer(self) -> None:
         self._disarm_write_timer()
         self._untaken = count_untaken(self.transport)
-        self._write_timer = self.loop.call_later(self.limits.write_timeout, self._write_is_late)
+        self._write_timer = self._loop.call_later(self._limits.write_timeout, self._write_is_late)
 
     def _write_is_late(self) -> None:
         self._write_timer = None
@@ -238,7 +403,7 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         logger.info(
             "client cut off",
-            extra={"fields": {"reason": f"took nothing for {self.limits.write_timeout:g} s (write_timeout)"}},
+            extra={"fields": {"reason": f"took nothing for {self._limits.write_timeout:g} s (write_timeout)"}},
         )
         self.transport.abort()
 
@@ -248,9 +413,24 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
 
-def _current_cause() -> BaseException | None:
-    error = sys.exc_info()[1]
-    return error.__context__ if error is not None else None
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target, in origin form or absolute form. RFC 9112 section 3.2.
+
+    Raises:
+        MalformedRequest: There is no path in it, or bytes that are not ASCII.
+    """
+    if not target.isascii():
+        raise MalformedRequest(f"target {target!r:.200} is not ASCII")
+    if target.startswith(b"/") and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return path, query
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserInvalidURLError as exc:
+        raise MalformedRequest(f"target {target!r:.200}") from exc
+    if not url.path:
+        raise MalformedRequest(f"target {target!r:.200} has no path")
+    return url.path, url.query or b""
 
 
 def count_untaken(transport: asyncio.WriteTransport) -> int:
@@ -267,8 +447,6 @@ def count_untaken(transport: asyncio.WriteTransport) -> int:
     return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
 
-def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
-        for name, value in headers
-    )
+def _address(name: Any) -> tuple[str, int] | None:
+    """Host and port; a Unix socket has neither."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple | list) else None

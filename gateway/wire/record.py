@@ -6,6 +6,7 @@ operator's sentence.
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
@@ -46,7 +47,7 @@ class RequestRecord:
 
     def note_identity(self, identity: Identity) -> None:
         """Remember who it is as a digest: enough to follow one user through the log, not to learn who that is."""
-        self.user = sha256(f"{identity.issuer}\0{identity.subject}".encode()).hexdigest()[:16]
+        self.user = _digest(identity.issuer, identity.subject)
 
     @property
     def ended_by(self) -> str:
@@ -76,6 +77,11 @@ class RequestRecord:
             "duration_ms": _milliseconds(ended, self.started),
             "bytes_out": self.bytes_out,
         }
+
+
+@lru_cache(maxsize=4096)
+def _digest(issuer: str, subject: str) -> str:
+    return sha256(f"{issuer}\0{subject}".encode()).hexdigest()[:16]
 
 
 def attach(scope: MutableMapping[str, Any], record: RequestRecord) -> None:

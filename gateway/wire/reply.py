@@ -52,6 +52,6 @@ class ClientReply:
 
     async def _start(self, status: int, headers: Headers) -> None:
         # Of `Vary` both keep theirs: each names what it looked at.
-        ours = {name for name, _ in self._headers} - {b"vary"}
-        kept = [pair for pair in headers if pair[0] not in ours]
+        ours = [name for name, _ in self._headers if name != b"vary"]
+        kept = [pair for pair in headers if pair[0] not in ours] if ours else headers
         await self._send({"type": "http.response.start", "status": status, "headers": kept + self._headers})

@@ -12,10 +12,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 
 from gateway.errors import BackendTimeout, BodyTooLarge, ClientDisconnected, RequestTimeout
-from gateway.wire.asgi import Headers, Receive
+from gateway.wire.asgi import Headers, Receive, Scope, direct_of
 
 
-async def read_body(receive: Receive, headers: Headers, *, max_body: int, timeout: float) -> bytes:
+async def read_body(scope: Scope, receive: Receive, *, max_body: int, timeout: float) -> bytes:
     """The whole body.
 
     Args:
@@ -27,7 +27,13 @@ async def read_body(receive: Receive, headers: Headers, *, max_body: int, timeou
         RequestTimeout: It did not come in time.
         ClientDisconnected: The client left before it was complete.
     """
-    find_length(headers, max_body=max_body)
+    find_length(scope["headers"], max_body=max_body)
+    direct = direct_of(scope)
+    body = direct.take_body() if direct is not None else None
+    if body is not None:
+        if len(body) > max_body:
+            raise BodyTooLarge(f"body of more than {max_body} bytes")
+        return body
     try:
         async with asyncio.timeout(timeout):
             return b"".join([chunk async for chunk in _chunks(receive, max_body)])
@@ -85,14 +91,18 @@ def find_length(headers: Headers, *, max_body: int) -> int | None:
     return 0
 
 
-class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel_on_disconnect(receive):``
+class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel_on_disconnect(scope, receive):``
     """Cancel what runs inside when the client goes away, and raise ClientDisconnected in its place.
 
-    Built like `asyncio.timeout`: one watching task, no task group, so that errors come out as they are. Nothing inside
-    may await after the last byte of the answer was sent: the server reports that as a disconnect too.
+    Built like `asyncio.timeout`: no task group, so that errors come out as they are. Our own server calls; under
+    another one a task watches `receive`, and then nothing inside may await after the last byte of the answer was sent:
+    that is reported as a disconnect too.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    __slots__ = ("_cancelling", "_direct", "_gone", "_receive", "_task", "_watcher")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._direct = direct_of(scope)
         self._receive = receive
         self._task: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
@@ -102,24 +112,33 @@ class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task else 0
-        self._watcher = asyncio.create_task(self._watch())
+        if self._direct is not None:
+            self._direct.call_when_gone(self._cancel)
+        else:
+            self._watcher = asyncio.create_task(self._watch())
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._watcher is not None:
+        if self._direct is not None:
+            self._direct.call_when_gone(None)
+        elif self._watcher is not None:
             self._watcher.cancel()
-        if not self._gone or self._task is None:
+        task, self._task = self._task, None
+        if not self._gone or task is None:
             return
-        outer = self._task.uncancel() > self._cancelling
+        outer = task.uncancel() > self._cancelling
         if kind is asyncio.CancelledError and not outer:
             raise ClientDisconnected("left before the answer was complete") from exc
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._task is not None:
+            self._gone = True
             self._task.cancel()
 
 

@@ -20,8 +20,10 @@ from types import FrameType
 from typing import Any, Protocol
 
 import uvicorn
+from uvicorn.server import ServerState
 
-from gateway.wire.protocol import LimitedProtocol, ServerLimits
+from gateway.wire.asgi import App
+from gateway.wire.protocol import ClientProtocol, ServerLimits
 
 __all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "build_server", "open_socket"]
 
@@ -73,10 +75,9 @@ def build_server(
     backlog: int = 2048,
 ) -> "DrainingServer":
     """A server for ``app``; its `run` takes the sockets."""
-    protocol = type("BoundProtocol", (LimitedProtocol,), {"limits": limits})
     config = uvicorn.Config(
         app,
-        http=protocol,
+        http=_protocol_of(app, limits),  # type: ignore[arg-type]  # a class to uvicorn, which only calls it
         ws="none",
         loop="auto",
         lifespan="on",
@@ -86,11 +87,25 @@ def build_server(
         proxy_headers=False,
         server_header=False,
         backlog=backlog,
-        timeout_keep_alive=math.ceil(limits.keep_alive),
         # Ours comes first and ends streams with a word; uvicorn's is the net below it.
         timeout_graceful_shutdown=math.ceil(times.timeout) + 5,
     )
     return DrainingServer(config, times=times, on_drain=app.start_drain, on_deadline=app.end_streams, on_ready=on_ready)
+
+
+def _protocol_of(app: App, limits: ServerLimits) -> Callable[..., ClientProtocol]:
+    """What uvicorn calls for each connection. Its own configuration of the protocol is not ours."""
+
+    def build_protocol(
+        *,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: object,
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> ClientProtocol:
+        return ClientProtocol(app=app, limits=limits, state=server_state, loop=_loop)
+
+    return build_protocol
 
 
 class DrainingServer(uvicorn.Server):

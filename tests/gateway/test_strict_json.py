@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -213,3 +214,49 @@ def test_a_scan_accepts_exactly_the_objects(data: bytes) -> None:
         return
     value = json.loads(text)
     assert {name: json.loads(text[member.start : member.end]) for name, member in span.members.items()} == value
+
+
+NAMES = st.text() | st.sampled_from(["a", "m", "\u00e9", "\U0001f600", "\n", '"'])
+
+
+@given(st.dictionaries(NAMES, st.dictionaries(NAMES, VALUES) | VALUES), st.booleans())
+@settings(database=None, deadline=None, max_examples=300)
+def test_a_scan_finds_the_same_with_and_without_white_space(value: dict[str, Any], ascii_only: bool) -> None:
+    """Text as programs write it takes a shorter way through the scan; what is found is the same."""
+    shape = Shape({"a": Shape({"m": Shape({}, unique=True)}), "m": Shape({}, unique=True)})
+    texts = [
+        json.dumps(value, separators=separators, ensure_ascii=ascii_only) for separators in ((",", ":"), (" , ", " : "))
+    ]
+    try:
+        compact, spaced = ([*members_of(text, strict_json.scan_object(text, shape))] for text in texts)
+    except UnicodeEncodeError:
+        return
+
+    assert compact == spaced
+
+
+def members_of(text: str, span: ObjectSpan) -> Iterator[tuple[str, str, Any]]:
+    """Each member, in order: its name, the name as written, its value."""
+    for name, member in span.members.items():
+        yield name, member.name_text, json.loads(text[member.start : member.end])
+        if member.object is not None:
+            yield from members_of(text, member.object)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('{"a":1,"a":2}', "a name stands twice, at character 7"),
+        ('{"a":{"m":{"b":1,"b":1}}}', "a name stands twice, at character 17"),
+        ('{"a":{"m":{"b":[{"c":1,"c":1}]}}}', "a name stands twice in one object"),
+        ('{"a":"\u00e9","b":1e999}', "a number is beyond a double"),
+        ('{"a":1}{', "something follows the value at character 7"),
+        ('{"a":"\x01"}', "Invalid control character at at character 6"),
+    ],
+)
+def test_the_shorter_way_refuses_no_less(text: str, reason: str) -> None:
+    """What a quick reader would let pass in compact text: repeated names, numbers beyond a double, what follows."""
+    shape = Shape({"a": Shape({"m": Shape({}, unique=True)})})
+
+    with pytest.raises(ValueError, match=f"^{re.escape(reason)}$"):
+        strict_json.scan_object(text, shape)

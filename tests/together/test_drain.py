@@ -87,5 +87,5 @@ def test_whoever_is_still_here_at_the_deadline_is_told(
 
     assert rest.startswith(f"HTTP/1.1 {status} ")
     assert said in rest
-    assert (code, took < 4, "Traceback" in log) == (0, True, False)
-    assert '"ended_by": "drain"' in log
+    assert (code, took < 15, "Traceback" in log) == (0, True, False)
+    assert '"ended_by":"drain"' in log

@@ -24,7 +24,7 @@ def _nothing_secret(world: World) -> str:
 
 def _secrets_of(line: str) -> tuple[str, ...]:
     """A refusal by a rule shows the roles, scopes or claim that the rule looked at, and still nothing personal."""
-    if '"code": "access_denied"' in line:
+    if '"code":"access_denied"' in line:
         return SUBJECT, NAME, EMAIL, BODY, COOKIE, TOKEN
     return MARK, TOKEN, "PRIVATE KEY"
 

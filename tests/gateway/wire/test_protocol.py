@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+import re
 import socket
 import struct
 import time
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import uvicorn
+from uvicorn.server import ServerState
 
-from gateway.wire.protocol import LimitedProtocol
+from gateway.wire.protocol import ClientProtocol
 from gateway.wire.server import ServerLimits
 from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
 from tests.support.raw import connected, request
@@ -28,31 +30,23 @@ def edge() -> Iterator[Edge]:
         yield app, port
 
 
-def test_uvicorn_still_has_the_names_we_lean_on() -> None:
-    """Our subclass overrides or reads these; when uvicorn moves one, this fails before a limit silently does."""
-    overridden = {
-        "connection_made": ["self", "transport"],
-        "connection_lost": ["self", "exc"],
-        "data_received": ["self", "data"],
-        "on_message_begin": ["self"],
-        "on_url": ["self", "url"],
-        "on_header": ["self", "name", "value"],
-        "on_headers_complete": ["self"],
-        "on_message_complete": ["self"],
-        "on_response_complete": ["self"],
-        "pause_writing": ["self"],
-        "resume_writing": ["self"],
-        "send_400_response": ["self", "msg"],
-        "_unsupported_upgrade_warning": ["self"],
-    }
-    found = {name: list(inspect.signature(getattr(HttpToolsProtocol, name)).parameters) for name in overridden}
-    cycle = inspect.getsource(RequestResponseCycle.__init__)
-    read = ["self.keep_alive = ", "self.disconnected = ", "self.response_started = ", "self.response_complete = "]
+def test_uvicorn_still_asks_of_a_protocol_what_ours_gives() -> None:
+    """Its server makes one with these arguments, shuts it down, and waits for the two sets to be empty."""
+    startup = inspect.getsource(uvicorn.Server.startup)
+    shutdown = inspect.getsource(uvicorn.Server.shutdown) + inspect.getsource(uvicorn.Server._wait_tasks_to_complete)
+    state = ServerState()
 
-    assert found == overridden
-    assert [name for name in [*read, "self.message_event = "] if name not in cycle] == []
-    assert "self.headers.append((name, value))" in inspect.getsource(HttpToolsProtocol.on_header)
-    assert "self.send_400_response(msg)" in inspect.getsource(HttpToolsProtocol.data_received)
+    assert "config.http_protocol_class(" in startup
+    assert re.findall(r"^ +(\w+)=.*,$", startup.partition("http_protocol_class(")[2].partition(")\n")[0], re.M) == [
+        "config",
+        "server_state",
+        "app_state",
+        "_loop",
+    ]
+    assert "connection.shutdown()" in shutdown
+    assert "while self.server_state.connections" in shutdown
+    assert "while self.server_state.tasks" in shutdown
+    assert (state.connections, state.tasks, state.default_headers) == (set(), set(), [])
 
 
 @pytest.mark.parametrize(
@@ -230,4 +224,4 @@ def test_a_reset_connection_leaves_nothing_in_memory() -> None:
 
 def count_protocols() -> int:
     gc.collect()
-    return sum(isinstance(thing, LimitedProtocol) for thing in gc.get_objects())
+    return sum(isinstance(thing, ClientProtocol) for thing in gc.get_objects())

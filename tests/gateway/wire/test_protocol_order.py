@@ -119,6 +119,32 @@ def test_an_answer_before_the_end_of_the_body_is_the_last() -> None:
     assert (answer.status, rest, app.seen) == (401, b"", ["POST /early"])
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_an_early_answer_can_be_read_where_the_connection_would_not_be_kept(version: str) -> None:
+    """A close while bytes of the body still come would reset the connection, and the answer with it."""
+    head = f"POST /early HTTP/{version}\r\nHost: a\r\nConnection: close\r\nContent-Length: 500000\r\n\r\n"
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(head.encode())
+        for _ in range(10):
+            client.send(bytes(1000))
+            time.sleep(0.01)
+        answer = client.read_answer()
+
+        assert (answer.status, client.read_to_end()) == (401, b"")
+
+
+def test_an_answer_to_http_1_0_has_no_chunks() -> None:
+    """It does not know them; the connection's end is the answer's. RFC 9112 section 6.1."""
+    app = EdgeApp()
+    app.release.set()
+    with serving(app) as port, connected(port) as client:
+        client.send(b"GET /stream HTTP/1.0\r\n\r\n")
+        head = client.read_until(b"\r\n\r\n").lower()
+        rest = client.read_to_end()
+
+    assert (b"transfer-encoding" in head, b"connection: close" in head, rest) == (False, True, b"begun\nended\n")
+
+
 def test_a_body_read_whole_keeps_the_connection() -> None:
     """The common case: an early answer to a request that came in one piece costs nothing."""
     app = EdgeApp()

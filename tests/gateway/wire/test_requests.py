@@ -41,7 +41,7 @@ async def test_a_body_of_exactly_the_limit_is_read(messages: list[Message], leng
     """Declared or chunked, in one piece or several."""
     headers = [(b"content-length", length)] if length else [(b"transfer-encoding", b"chunked")]
 
-    assert await read_body(channel(messages), headers, max_body=8, timeout=1) == b"12345678"
+    assert await read_body({"headers": headers}, channel(messages), max_body=8, timeout=1) == b"12345678"
 
 
 @pytest.mark.parametrize("declared", [b"9", b"999999999999999", b"1" * 5000])
@@ -52,25 +52,25 @@ async def test_a_body_declared_too_large_is_refused_unread(declared: bytes) -> N
         raise AssertionError("read")
 
     with pytest.raises(BodyTooLarge):
-        await read_body(receive, [(b"content-length", declared)], max_body=8, timeout=1)
+        await read_body({"headers": [(b"content-length", declared)]}, receive, max_body=8, timeout=1)
 
 
 async def test_a_body_that_grows_too_large_is_refused_at_once() -> None:
     """Without waiting for its end."""
     with pytest.raises(BodyTooLarge, match="more than 8 bytes"):
-        await read_body(channel([part(b"1234"), part(b"56789")]), [], max_body=8, timeout=1)
+        await read_body({"headers": []}, channel([part(b"1234"), part(b"56789")]), max_body=8, timeout=1)
 
 
 async def test_a_body_that_does_not_come_is_timed_out() -> None:
     """The time is for the whole of it."""
     with pytest.raises(RequestTimeout):
-        await read_body(channel([part(b"1234")]), [], max_body=8, timeout=0.01)
+        await read_body({"headers": []}, channel([part(b"1234")]), max_body=8, timeout=0.01)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body() -> None:
     """Is told from one that is slow."""
     with pytest.raises(ClientDisconnected):
-        await read_body(channel([part(b"1234"), DISCONNECT]), [], max_body=8, timeout=1)
+        await read_body({"headers": []}, channel([part(b"1234"), DISCONNECT]), max_body=8, timeout=1)
 
 
 async def test_a_disconnect_cancels_what_runs_inside() -> None:
@@ -79,7 +79,7 @@ async def test_a_disconnect_cancels_what_runs_inside() -> None:
     seen: list[str] = []
 
     async def work() -> None:
-        async with cancel_on_disconnect(channel([part(), DISCONNECT])):
+        async with cancel_on_disconnect({}, channel([part(), DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -97,7 +97,7 @@ async def test_a_disconnect_cancels_what_runs_inside() -> None:
 async def test_what_ends_by_itself_is_left_alone() -> None:
     """No cancellation, and the watcher is gone."""
     before = asyncio.all_tasks()
-    async with cancel_on_disconnect(channel([])):
+    async with cancel_on_disconnect({}, channel([])):
         await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -107,7 +107,7 @@ async def test_what_ends_by_itself_is_left_alone() -> None:
 async def test_an_error_inside_comes_out_as_it_is() -> None:
     """Not wrapped in a group, not replaced."""
     with pytest.raises(TokenInvalid, match="as it is"):
-        async with cancel_on_disconnect(channel([])):
+        async with cancel_on_disconnect({}, channel([])):
             raise TokenInvalid("as it is")
 
 
@@ -115,7 +115,7 @@ async def test_an_error_raised_while_cleaning_up_wins() -> None:
     """What goes wrong on the way out of a cancelled exchange is not hidden."""
 
     async def work() -> None:
-        async with cancel_on_disconnect(channel([DISCONNECT])):
+        async with cancel_on_disconnect({}, channel([DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             finally:
@@ -135,7 +135,7 @@ async def test_a_cancellation_from_outside_stays_one(also_gone: bool) -> None:
         return DISCONNECT
 
     async def work() -> None:
-        async with cancel_on_disconnect(receive):
+        async with cancel_on_disconnect({}, receive):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -152,7 +152,7 @@ async def test_a_timeout_around_it_still_works() -> None:
     """Scopes nest: the outer one's cancellation is not taken for the client's."""
 
     async def work() -> None:
-        async with asyncio.timeout(0.01), cancel_on_disconnect(channel([])):
+        async with asyncio.timeout(0.01), cancel_on_disconnect({}, channel([])):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):

@@ -1,0 +1,219 @@
+"""One request and its answer, as ASGI sees them: `receive` and `send` over a client's connection.
+
+Rules: an answer is framed once, from its own headers: by its length, in chunks, or for HTTP/1.0 by the connection's
+end; a head with a line end in a value is never written; an answer that breaks off is never completed by the framing.
+Knows nothing of limits, of parsing, or of what comes behind the request: that is `protocol`'s.
+
+Sources: the ASGI specification, HTTP 2.3; RFC 9112 sections 6 and 7; RFC 9110 section 10.1.1 (100-continue).
+"""
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from gateway.wire.asgi import Headers, Message, Scope
+
+# Bytes of a body that may wait for the app before the socket is no longer read.
+HIGH_WATER: Final = 64 * 1024
+
+_NO_BODY = frozenset({204, 304})
+_STATUS_LINES: Final = {
+    status: f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ''}\r\n".encode()
+    for status in range(200, 600)
+}
+
+
+class Wire(Protocol):
+    """What an exchange needs of its connection."""
+
+    is_full: bool
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
+
+    async def wait_writable(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def on_answered(self) -> None: ...
+
+
+class Exchange:
+    """One request and its answer.
+
+    Attributes:
+        keep_alive: The connection may carry another request after this one.
+        started: The head of the answer is out.
+        complete: All of the answer is out.
+        gone: The client is, or cannot be answered any more.
+        task: What answers.
+    """
+
+    __slots__ = (
+        "_body",
+        "_chunked",
+        "_ended",
+        "_expects_continue",
+        "_fixed_headers",
+        "_is_old",
+        "_left",
+        "_news",
+        "_on_gone",
+        "_wire",
+        "_without_body",
+        "complete",
+        "gone",
+        "keep_alive",
+        "scope",
+        "started",
+        "task",
+    )
+
+    def __init__(
+        self, wire: Wire, scope: Scope, *, fixed_headers: Headers, keep_alive: bool, expects_continue: bool
+    ) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.started = self.complete = self.gone = False
+        self.task: asyncio.Task[None] | None = None
+        self._wire = wire
+        self._fixed_headers = fixed_headers
+        self._expects_continue = expects_continue
+        self._is_old = scope["http_version"] == "1.0"
+        self._without_body = scope["method"] == "HEAD"
+        self._chunked = False
+        self._left: int | None = None  # bytes of the answer still to come, where its length was declared
+        self._body = bytearray()
+        self._ended = False
+        self._news: asyncio.Future[None] | None = None
+        self._on_gone: Callable[[], None] | None = None
+
+    # ASGI's side
+
+    async def receive(self) -> Message:
+        """The next piece of the body, or that the client has gone."""
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self.started and not self.gone:
+                self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not (self.gone or self.complete):
+            if self._body or self._ended:
+                return self._take_body()
+            self._wire.resume_reading()
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """The head of the answer, then its body; waits while the client does not keep up."""
+        if self._wire.is_full and not self.gone:
+            await self._wire.wait_writable()
+        if self.gone:
+            return
+        if self.started:
+            self._write_body(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            self._write_head(message["status"], message.get("headers", ()))
+
+    # the same, asked directly
+
+    def take_body(self) -> bytes | None:
+        if not self._ended or self.gone:
+            return None
+        body: bytes = self._take_body()["body"]
+        return body
+
+    def call_when_gone(self, callback: Callable[[], None] | None) -> None:
+        self._on_gone = callback
+        if self.gone and callback is not None:
+            asyncio.get_running_loop().call_soon(callback)
+
+    @property
+    def is_framed(self) -> bool:
+        """Would the client see that the answer broke off?"""
+        return not self.started or self._chunked or self._left is not None
+
+    # the connection's side
+
+    def put_body(self, data: bytes) -> None:
+        if self.complete or self.gone:
+            return
+        self._body += data
+        if len(self._body) > HIGH_WATER:
+            self._wire.pause_reading()
+        self._wake()
+
+    def end_body(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Nobody is left to answer."""
+        if self.gone or self.complete:
+            return
+        self.gone = True
+        self._wake()
+        if self._on_gone is not None:
+            self._on_gone()
+
+    def _take_body(self) -> Message:
+        body, self._body = bytes(self._body), bytearray()
+        more = not self._ended
+        self._ended = False  # said once; after it only a disconnect is news
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    def _wake(self) -> None:
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
+
+    def _write_head(self, status: int, headers: Headers) -> None:
+        self._without_body = self._without_body or status in _NO_BODY
+        lines = []
+        declared = None
+        for name, value in (*self._fixed_headers, *headers):
+            lines.append(b"%b: %b\r\n" % (name, value))
+            if name == b"content-length":
+                declared = value
+        if declared is not None:
+            self._left = int(declared)
+        elif not self._without_body:
+            # RFC 9112 section 6.1: never a transfer coding towards HTTP/1.0; there the end of the connection is it.
+            self._chunked = not self._is_old
+            self.keep_alive = self.keep_alive and self._chunked
+        if self._chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        fields = b"".join(lines)
+        # One line end per line: no value smuggled another header in.
+        if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines) or b"\0" in fields:
+            raise ValueError("a header of the answer has a line end or NUL in it")
+        self.started = True
+        self._wire.transport.write(_STATUS_LINES[status] + fields + b"\r\n")
+
+    def _write_body(self, body: bytes, *, more: bool) -> None:
+        if self.complete:
+            raise RuntimeError("the answer was complete already")
+        if self._without_body:
+            body = b""
+        elif self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError(f"the answer is {abs(self._left)} bytes off its content-length")
+        write = self._wire.transport.write
+        if not self._chunked:
+            if body:
+                write(body)
+        elif body:
+            write(b"%x\r\n%b\r\n%b" % (len(body), body, b"" if more else b"0\r\n\r\n"))
+        elif not more:
+            write(b"0\r\n\r\n")
+        if not more:
+            self.complete = True
+            self._on_gone = None
+            self._wake()
+            self._wire.on_answered()
