@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Container, Sequence
 
@@ -30,6 +31,8 @@ from gateway.wire.server import (
     open_socket,
     raise_file_limit,
 )
+
+logger = logging.getLogger("gateway.app")
 
 # Seconds that start-up waits for the first keys: ready under a second with keys reachable, and up in any case.
 FIRST_KEYS_TIMEOUT = 1.0
@@ -69,10 +72,10 @@ class Gateway:
         )
         self._guard = DrainGuard(ShortWay(proxy, router, paths=table.paths))
         rescue = Rescue(self._guard, stream_error=error_frame_for)
-        self._app = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
+        self._log = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        await self._log(scope, receive, send)
 
     def start_drain(self) -> None:
         """Not ready any more; requests are still served."""
@@ -97,6 +100,7 @@ class Gateway:
             for backend in self.backends.values():
                 backend.close()
             await self._client.aclose()
+            logger.info("stopped", extra={"fields": {"ended": dict(self._log.ended)}})
 
     async def _await_first_keys(self) -> None:
         """Join the first fetches. An issuer that is down does not keep the others' users waiting."""

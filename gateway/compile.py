@@ -77,7 +77,15 @@ def _build_route(name: str, table: RouteSettings, settings: Settings, backends: 
         audience=backend.audience or table.backend,
         forward_token=table.forward_token,
         forwarded=(FORWARDED_OPAQUE if is_opaque else FORWARDED) | set(extra),
-        times=RelayTimes(first_byte=backend.first_byte_timeout, idle=backend.idle_timeout, heartbeat=table.heartbeat),
+        times=RelayTimes(
+            first_byte=backend.first_byte_timeout,
+            idle=backend.idle_timeout,
+            heartbeat=table.heartbeat,
+        ),
+        total_timeout=backend.total_timeout,
+        expiry_grace={
+            settings.issuers[issuer].issuer: settings.issuers[issuer].leeway + table.expiry_grace for issuer in issuers
+        },
         body_timeout=table.body_timeout,
         max_body=table.max_body,
         max_answer=table.max_answer,

@@ -35,7 +35,8 @@ class Route:
         audience: How the backend calls itself in assertions.
         forward_token: Send the user's own token on.
         forwarded: Names of client headers that go on, lower case.
-        body_timeout: Seconds.
+        body_timeout, total_timeout: Seconds, for the request's body and for the whole answer.
+        expiry_grace: Per issuer, the seconds a stream may outlive its token's ``exp``.
         max_depth: Levels of nesting of a ChatKit body.
         max_body, max_answer, max_metadata, max_event_tail: Bytes.
     """
@@ -57,6 +58,8 @@ class Route:
     forward_token: bool
     forwarded: frozenset[bytes]
     times: RelayTimes
+    total_timeout: float
+    expiry_grace: Mapping[str, float]
     body_timeout: float
     max_body: int
     max_answer: int

@@ -99,6 +99,14 @@ class TokenExpired(ClientError):
     message = "Your sign-in has expired. Sign in again."
 
 
+class SignInEnded(ClientError):
+    """The token that opened a stream expired meanwhile. A retry carries the cookie of its own time: often a new one."""
+
+    status, code = 401, "sign_in_ended"
+    message = "Your sign-in ended while the answer was being given. Sign in again, then retry."
+    retry = True
+
+
 class CrossSiteRequest(ClientError):
     status, code = 403, "cross_site_request"
     message = "This page may not use the chat: its origin is not allowed."

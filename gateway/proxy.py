@@ -6,6 +6,8 @@ raised on the way is answered by `wire.rescue`, here never.
 
 import asyncio
 import re
+import time
+from collections.abc import Callable
 from functools import partial
 
 from gateway.auth.access import check_access
@@ -18,7 +20,7 @@ from gateway.backends.routes import RouteTable
 from gateway.chatkit import bodies, frames
 from gateway.chatkit.bodies import ChatKitBody
 from gateway.entrance import Route, answer_preflight, authenticate, check_method, enter_route
-from gateway.errors import GatewayError, MalformedRequest
+from gateway.errors import BackendTimeout, GatewayError, MalformedRequest, SignInEnded
 from gateway.identity import Credential, Identity
 from gateway.trust.assertions import HEADER as ASSERTION
 from gateway.trust.assertions import AssertionMint
@@ -36,12 +38,24 @@ _LANGUAGE = re.compile(rb"[A-Za-z]{2,3}(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]
 
 
 class Proxy:
-    """The ASGI app behind every route."""
+    """The ASGI app behind every route.
 
-    def __init__(self, *, routes: RouteTable[Route], verifier: Verifier, mint: AssertionMint) -> None:
+    Args:
+        clock: Wall-clock seconds, as tokens' ``exp`` is.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: RouteTable[Route],
+        verifier: Verifier,
+        mint: AssertionMint,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._routes = routes
         self._verifier = verifier
         self._mint = mint
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
@@ -69,6 +83,7 @@ class Proxy:
         request = self._prepare(scope, record, route, credential, identity, data)
         reply = ClientReply(send, record.answer_headers)
         async with cancel_on_disconnect(scope, receive), route.backend.exchange(request) as answer:
+            self._limit(answer, route, identity if record.streaming else None)
             record.failure = await _relay(answer, reply, route, record)
 
     async def _pass_through(
@@ -81,10 +96,19 @@ class Proxy:
         request = self._prepare(scope, record, route, credential, identity, data, length=length)
         reply = ClientReply(send, record.answer_headers + INERT)
         async with route.backend.exchange(request) as answer:
+            self._limit(answer, route, None)
             if data is None:
                 await _upload(receive, answer, route)
             async with cancel_on_disconnect(scope, receive):
                 record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
+
+    def _limit(self, answer: Answer, route: Route, user: Identity | None) -> None:
+        """An answer ends in time; one that is ``user``'s stream also with the token that opened it, or soon after."""
+        seconds = route.total_timeout
+        answer.end_in(seconds, BackendTimeout(f"answer not complete within {seconds:.0f} s (total_timeout)"))
+        if user is not None:
+            left = user.expires_at + route.expiry_grace.get(user.issuer, 0.0) - self._clock()
+            answer.end_in(left, SignInEnded(f"the token expired at {user.expires_at:.0f} (expiry_grace)"))
 
     def _prepare(
         self,

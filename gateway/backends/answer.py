@@ -5,6 +5,7 @@ delivered before a failure is. Knows nothing of HTTP's framing, which is the con
 """
 
 import asyncio
+import math
 from typing import Final, Protocol
 
 from gateway.errors import GatewayError
@@ -41,6 +42,8 @@ class Answer:
         "_buffer",
         "_connection",
         "_deadline",
+        "_end",
+        "_end_at",
         "_failure",
         "_loop",
         "_size",
@@ -66,6 +69,8 @@ class Answer:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
+        self._end_at = math.inf
+        self._end: GatewayError | None = None
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the request's body; waits while the backend does not keep up.
@@ -110,6 +115,9 @@ class Answer:
                 raise self._failure
             if not await self._wait(seconds):
                 return None
+        if self._end is not None and self._loop.time() >= self._end_at:
+            # A backend that never lets us wait.
+            self.fail(self._end)
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         # Once complete the connection is no longer this answer's: it may carry somebody else's already.
@@ -117,6 +125,12 @@ class Answer:
             self._connection.resume_reading()
         self._size = 0
         return data
+
+    def end_in(self, seconds: float, failure: GatewayError) -> None:
+        """Break the exchange off when it takes longer than this, however lively it is. The sooner of several holds."""
+        at = self._loop.time() + seconds
+        if at < self._end_at:
+            self._end_at, self._end = at, failure
 
     def fail(self, failure: GatewayError) -> None:
         """Break the exchange off; the reader learns it after what has already come."""
@@ -155,7 +169,7 @@ class Answer:
         The timer is left running between calls and looks at the deadline when it fires: a stream of a thousand events
         a second re-arms it a few times a minute instead of a thousand times a second.
         """
-        self._deadline = self._loop.time() + seconds
+        self._deadline = min(self._loop.time() + seconds, self._end_at)
         if self._timer is not None and self._timer_at > self._deadline:
             self._timer.cancel()
             self._timer = None
@@ -176,7 +190,10 @@ class Answer:
         if self._waiter is None or self._waiter.done():
             return
         # A timer may fire a clock tick early; the difference is not worth another round.
-        if self._loop.time() < self._deadline - 0.001:
+        now = self._loop.time() + 0.001
+        if now < self._deadline:
             self._arm()
+        elif self._end is not None and now >= self._end_at:
+            self.fail(self._end)
         else:
             self._waiter.set_result(False)

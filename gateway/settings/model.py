@@ -136,6 +136,9 @@ class BackendSettings(Table):
     connect_timeout: Seconds = Field(5, description="Seconds until the connection stands.")
     first_byte_timeout: Seconds = Field(120, description="Seconds until the answer begins: a model may think first.")
     idle_timeout: Seconds = Field(120, description="Seconds of silence in the middle of an answer.")
+    total_timeout: Seconds = Field(
+        3600, description="Seconds for a whole answer: one that never ends is cut, however lively it is."
+    )
     keep_alive: Seconds = Field(
         4, description="Seconds an idle connection is kept: below the backend's own limit (uvicorn: 5)."
     )
@@ -218,6 +221,12 @@ class RouteSettings(Table):
     body_timeout: Seconds = Field(30, description="Seconds until the request body is complete.")
     heartbeat: float = Field(
         15, ge=0.05, le=60, description="Seconds of silence before a heartbeat: below the 60 s idle cut of proxies."
+    )
+    expiry_grace: float = Field(
+        300,
+        ge=0,
+        le=24 * 3600,
+        description="Seconds a stream may go on after the token that opened it has expired; 0 cuts it then.",
     )
     max_event_tail: int = Field(
         64 * 1024, ge=1024, description="Bytes of an unfinished event held back; a longer one flows as it comes."

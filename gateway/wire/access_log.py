@@ -7,6 +7,7 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,9 @@ class AccessLog:
         quiet_paths: Paths whose successes are not logged: probes ask every few seconds.
         clock: Monotonic seconds.
         make_id: A fresh request id.
+
+    Attributes:
+        ended: How many requests ended how, by `RequestRecord.ended_by`; streams apart, as ``stream.client``.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class AccessLog:
         self._quiet_paths = quiet_paths
         self._clock = clock
         self._make_id = make_id
+        self.ended: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +70,7 @@ class AccessLog:
         try:
             await self._app(scope, receive, observe)
         finally:
+            self.ended[f"stream.{record.ended_by}" if record.streaming else record.ended_by] += 1
             if record.failure is not None or scope["path"] not in self._quiet_paths:
                 blameless = record.failure is None or record.failure.source == "client"
                 level = logging.INFO if blameless else logging.WARNING

@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from gateway.errors import ClientDisconnected, Draining, GatewayError
+from gateway.errors import ClientDisconnected, Draining, GatewayError, SignInEnded
 from gateway.identity import Identity
 from gateway.wire.asgi import Headers
 
@@ -51,13 +51,15 @@ class RequestRecord:
 
     @property
     def ended_by(self) -> str:
-        """Who ended it: complete, client (it left), backend, gateway (it refused or failed) or drain."""
+        """Who: complete, client (it left), token (it expired), backend, drain, or gateway (it refused or failed)."""
         if self.failure is None:
             return "complete" if self.complete else "gateway"
         if isinstance(self.failure, Draining):
             return "drain"
         if isinstance(self.failure, ClientDisconnected):
             return "client"
+        if isinstance(self.failure, SignInEnded):
+            return "token"
         return "backend" if self.failure.source == "backend" else "gateway"
 
     def fields(self, ended: float) -> Mapping[str, Any]:

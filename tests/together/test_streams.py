@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.servers import free_port, serve
 from tests.together.world import ORIGIN, decode, gateway_toml, issuer_app
 
 CREATE = json.dumps({"type": "threads.create", "params": {"input": {"content": []}}}).encode()
+PROGRESS = b'data: {"type":"progress_update","text":"1"}\n\n'
 LIST = json.dumps({"type": "threads.list", "params": {}}).encode()
 
 
@@ -36,16 +38,19 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def edge(folder: Path, script: Script, *, route: str = "") -> AsyncIterator[tuple[ScriptedBackend, Page]]:
-    """The running gateway before a scripted backend."""
+async def edge(
+    folder: Path, script: Script, *, backend: str = "", route: str = "", exp: float | None = None
+) -> AsyncIterator[tuple[ScriptedBackend, Page]]:
+    """The running gateway before a scripted backend; the page's token ends at ``exp``."""
     issuer = Issuer()
-    async with scripted_backend(script) as backend:
+    async with scripted_backend(script) as scripted:
         with serve(issuer_app(issuer)) as login:
-            toml = gateway_toml(issuer, f"{login}/jwks", f"http://127.0.0.1:{backend.port}/agent", route=route)
+            url = f"http://127.0.0.1:{scripted.port}/agent"
+            toml = gateway_toml(issuer, f"{login}/jwks", url, backend=backend, route=route)
             with running_gateway(folder, toml) as url:
-                page = Page(url, issuer.token())
+                page = Page(url, issuer.token(exp=exp or time.time() + 3600))
                 async with page.client:
-                    yield backend, page
+                    yield scripted, page
 
 
 async def until(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
@@ -186,6 +191,71 @@ async def test_silence_is_filled_with_heartbeats(tmp_path: Path) -> None:
     assert before.replace(b":\n", b"") == b""
     assert after.startswith(b":\n")
     assert b"\n\n:" not in answer.content.replace(b"\n\n:\n", b"")
+
+
+class Speaking:
+    """A backend that says something at this interval, in seconds.
+
+    Attributes:
+        left: Set when it is let go.
+    """
+
+    def __init__(self, interval: float, *, events: int = 10_000) -> None:
+        self._interval = interval
+        self._events = events
+        self.left = asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        gone = asyncio.create_task(exchange.gone())
+        with contextlib.suppress(ConnectionError):
+            await exchange.start_stream()
+            for _ in range(self._events):
+                await exchange.send_chunk(PROGRESS)
+                if (await asyncio.wait([gone], timeout=self._interval))[0]:
+                    break
+            else:
+                await exchange.send_chunk(b"")
+        await gone
+        self.left.set()
+
+
+@pytest.mark.parametrize("interval", [0.005, 30], ids=["lively", "silent"])
+async def test_a_stream_ends_with_the_token_that_opened_it(tmp_path: Path, interval: float) -> None:
+    """However lively: whole events, then one that says to sign in again; the backend is let go."""
+    script = Speaking(interval)
+    # Within the 30 s of leeway for another second.
+    async with edge(tmp_path, script, route="expiry_grace = 0", exp=time.time() - 29) as (_, page):
+        answer = await page.post(CREATE)
+        await asyncio.wait_for(script.left.wait(), 1)
+
+    *before, last = decode(answer.content)
+    assert answer.status_code == 200
+    assert {event.type for event in before} == {"progress_update"}
+    assert isinstance(last, ErrorEvent)
+    assert (last.message or "").startswith("Your sign-in ended while the answer was being given.")
+    assert last.allow_retry
+
+
+async def test_a_stream_may_outlive_its_token_up_to_a_bound(tmp_path: Path) -> None:
+    """An answer takes minutes; within expiry_grace it is given to its end."""
+    async with edge(tmp_path, Speaking(0.1, events=20), route="expiry_grace = 300", exp=time.time() - 29) as (_, page):
+        answer = await page.post(CREATE)
+
+    assert answer.content == PROGRESS * 20
+
+
+@pytest.mark.parametrize("interval", [0.005, 30], ids=["lively", "silent"])
+async def test_a_whole_stream_has_a_time_of_its_own(tmp_path: Path, interval: float) -> None:
+    """One that never ends is cut with an event, and its backend let go."""
+    script = Speaking(interval)
+    async with edge(tmp_path, script, backend="total_timeout = 0.5") as (_, page):
+        answer = await page.post(CREATE)
+        await asyncio.wait_for(script.left.wait(), 1)
+
+    *before, last = decode(answer.content)
+    assert {event.type for event in before} == {"progress_update"}
+    assert isinstance(last, ErrorEvent)
+    assert (last.message or "").startswith("The assistant did not answer in time.")
 
 
 async def test_what_a_backend_may_not_say_does_not_come_through(tmp_path: Path) -> None:

@@ -107,7 +107,9 @@ def issuer_app(issuer: Issuer) -> Starlette:
     return Starlette(routes=[Route("/jwks", keys)])
 
 
-def gateway_toml(issuer: Issuer, jwks_url: str, backend_url: str, *, server: str = "", route: str = "") -> str:
+def gateway_toml(
+    issuer: Issuer, jwks_url: str, backend_url: str, *, server: str = "", backend: str = "", route: str = ""
+) -> str:
     return f"""
 [server]
 port = 0
@@ -119,6 +121,7 @@ jwks_url = "{jwks_url}"
 audiences = ["{issuer.audience}"]
 [backends.support]
 url = "{backend_url}"
+{backend}
 [routes.support]
 path = "/chatkit"
 backend = "support"

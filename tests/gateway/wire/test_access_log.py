@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import BackendTimeout, GatewayError, TokenInvalid
+from gateway.errors import BackendTimeout, ClientDisconnected, GatewayError, TokenInvalid
 from gateway.wire.access_log import AccessLog, find_request_id
 from gateway.wire.asgi import Message, Receive, Scope, Send
 from gateway.wire.record import record_of
@@ -127,3 +127,18 @@ async def test_other_scopes_pass(caplog: pytest.LogCaptureFixture) -> None:
         await AccessLog(app)({"type": "lifespan"}, silent, Sent())
 
     assert (seen, caplog.records) == (["lifespan"], [])
+
+
+async def test_it_counts_who_ended_what() -> None:
+    """Streams apart: a client that leaves in the middle of an answer is counted, like everything else."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        record_of(scope).streaming = scope["path"] == "/stream"
+        record_of(scope).failure = ClientDisconnected("left")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    log = AccessLog(app)
+    for path in ("/stream", "/stream", "/json"):
+        await log({"type": "http", "method": "POST", "path": path, "headers": []}, silent, Sent())
+
+    assert log.ended == {"stream.client": 2, "client": 1}

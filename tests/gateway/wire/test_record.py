@@ -2,7 +2,15 @@
 
 import pytest
 
-from gateway.errors import BackendTimeout, ClientDisconnected, Draining, GatewayError, InternalError, TokenExpired
+from gateway.errors import (
+    BackendTimeout,
+    ClientDisconnected,
+    Draining,
+    GatewayError,
+    InternalError,
+    SignInEnded,
+    TokenExpired,
+)
 from gateway.identity import Identity
 from gateway.wire.record import RequestRecord, attach, record_of
 
@@ -23,6 +31,7 @@ def record(**known: object) -> RequestRecord:
         (ClientDisconnected("left"), False, "client"),
         (BackendTimeout("slow"), True, "backend"),
         (TokenExpired("old"), True, "gateway"),
+        (SignInEnded("its time"), True, "token"),
         (InternalError("bug"), True, "gateway"),
     ],
 )
