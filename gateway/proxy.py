@@ -69,7 +69,20 @@ class Proxy:
         if route.kind == "opaque":
             await self._pass_through(scope, receive, send, route, credential, identity)
             return
-        body = await _read(scope, receive, route)
+        exchange = route.backend.exchange(await self._read(scope, receive, route, credential, identity))
+        # A stream runs for minutes: what opened it, cookies and all, is not kept for that long.
+        del credential
+        scope["headers"] = []
+        async with cancel_on_disconnect(scope, receive), exchange as answer:
+            self._limit(answer, route, identity if record.streaming else None)
+            record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
+
+    async def _read(
+        self, scope: Scope, receive: Receive, route: Route, credential: Credential, identity: Identity
+    ) -> BackendRequest:
+        """The client's ChatKit request in, the backend's out."""
+        record = record_of(scope)
+        body = await _read_body(scope, receive, route)
         record.operation, record.streaming = body.operation.name, body.operation.streaming
         if body.operation.name in route.operation_access:
             check_access(identity, route.operation_access[body.operation.name])
@@ -80,11 +93,7 @@ class Proxy:
             locale=_first_language(scope["headers"]),
             max_metadata=route.max_metadata,
         )
-        request = self._prepare(scope, record, route, credential, identity, data)
-        reply = ClientReply(send, record.answer_headers)
-        async with cancel_on_disconnect(scope, receive), route.backend.exchange(request) as answer:
-            self._limit(answer, route, identity if record.streaming else None)
-            record.failure = await _relay(answer, reply, route, record)
+        return self._prepare(scope, record, route, credential, identity, data)
 
     async def _pass_through(
         self, scope: Scope, receive: Receive, send: Send, route: Route, credential: Credential, identity: Identity
@@ -105,10 +114,11 @@ class Proxy:
     def _limit(self, answer: Answer, route: Route, user: Identity | None) -> None:
         """An answer ends in time; one that is ``user``'s stream also with the token that opened it, or soon after."""
         seconds = route.total_timeout
-        answer.end_in(seconds, BackendTimeout(f"answer not complete within {seconds:.0f} s (total_timeout)"))
+        answer.end_in(seconds, lambda: BackendTimeout(f"answer not complete in {seconds:.0f} s (total_timeout)"))
         if user is not None:
-            left = user.expires_at + route.expiry_grace.get(user.issuer, 0.0) - self._clock()
-            answer.end_in(left, SignInEnded(f"the token expired at {user.expires_at:.0f} (expiry_grace)"))
+            expiry = user.expires_at
+            left = expiry + route.expiry_grace.get(user.issuer, 0.0) - self._clock()
+            answer.end_in(left, lambda: SignInEnded(f"the token expired at {expiry:.0f} (expiry_grace)"))
 
     def _prepare(
         self,
@@ -141,7 +151,7 @@ class Proxy:
         return BackendRequest(method=method, path=path, headers=headers, body=data, length=length)
 
 
-async def _read(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
+async def _read_body(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
     headers = scope["headers"]
     try:
         media_type, coding = only_value(headers, b"content-type"), only_value(headers, b"content-encoding")

@@ -6,6 +6,7 @@ delivered before a failure is. Knows nothing of HTTP's framing, which is the con
 
 import asyncio
 import math
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.errors import GatewayError
@@ -70,7 +71,7 @@ class Answer:
         self._timer_at = 0.0
         self._deadline = 0.0
         self._end_at = math.inf
-        self._end: GatewayError | None = None
+        self._end: Callable[[], GatewayError] | None = None
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the request's body; waits while the backend does not keep up.
@@ -117,7 +118,7 @@ class Answer:
                 return None
         if self._end is not None and self._loop.time() >= self._end_at:
             # A backend that never lets us wait.
-            self.fail(self._end)
+            self.fail(self._end())
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         # Once complete the connection is no longer this answer's: it may carry somebody else's already.
@@ -126,7 +127,7 @@ class Answer:
         self._size = 0
         return data
 
-    def end_in(self, seconds: float, failure: GatewayError) -> None:
+    def end_in(self, seconds: float, failure: Callable[[], GatewayError]) -> None:
         """Break the exchange off when it takes longer than this, however lively it is. The sooner of several holds."""
         at = self._loop.time() + seconds
         if at < self._end_at:
@@ -194,6 +195,6 @@ class Answer:
         if now < self._deadline:
             self._arm()
         elif self._end is not None and now >= self._end_at:
-            self.fail(self._end)
+            self.fail(self._end())
         else:
             self._waiter.set_result(False)

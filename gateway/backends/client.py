@@ -208,10 +208,13 @@ class Exchange:
 
     def __init__(self, client: BackendClient, request: BackendRequest) -> None:
         self._client = client
-        self._request = request
+        self._request: BackendRequest | None = request
 
     async def __aenter__(self) -> Answer:
-        self._connection, self._answer = await self._client.begin(self._request)
+        request, self._request = self._request, None
+        if request is None:
+            raise RuntimeError("a request is sent once")
+        self._connection, self._answer = await self._client.begin(request)
         return self._answer
 
     async def __aexit__(self, *_: object) -> None:

@@ -29,6 +29,23 @@ class Connection(asyncio.Protocol):
         on_lost: Called once when the socket is gone.
     """
 
+    __slots__ = (
+        "_answer",
+        "_chunked",
+        "_head_size",
+        "_headers",
+        "_on_free",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_received",
+        "_sending",
+        "_transport",
+        "_until_close",
+        "_without_body",
+        "_writable",
+    )
+
     def __init__(self, *, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
         self._on_free = on_free
         self._on_lost = on_lost

@@ -84,11 +84,38 @@ class ClientProtocol(asyncio.Protocol):
         is_full: The client does not keep up: `wait_writable` before more is written.
     """
 
-    transport: asyncio.Transport
+    __slots__ = (
+        "__weakref__",
+        "_addresses",
+        "_app",
+        "_deadline",
+        "_early",
+        "_exchange",
+        "_headers",
+        "_is_paused",
+        "_limits",
+        "_loop",
+        "_max_head",
+        "_max_headers",
+        "_parsed",
+        "_parser",
+        "_parts",
+        "_reading",
+        "_received",
+        "_state",
+        "_timer",
+        "_untaken",
+        "_url",
+        "_writable",
+        "_write_timer",
+        "is_full",
+        "transport",
+    )
 
     def __init__(
         self, *, app: App, limits: ServerLimits, state: ServerState, loop: asyncio.AbstractEventLoop | None = None
     ) -> None:
+        self.transport: asyncio.Transport
         self.is_full = False
         self._app = app
         self._limits = limits
@@ -196,6 +223,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
+        self._headers = []
         method: bytes = parser.get_method()
         version: str = parser.get_http_version()
         self._count(len(method) + _LINE_REST)
