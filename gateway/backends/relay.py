@@ -6,6 +6,7 @@ event after the last whole one. Any other answer goes through byte by byte, and 
 too, so that nobody takes a part for the whole. Knows nothing of the protocol in the events: framing is passed in.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,9 +51,9 @@ class Reply(Protocol):
 
     async def start_stream(self, headers: Headers) -> None: ...
 
-    async def write(self, data: bytes) -> None: ...
+    def write(self, data: bytes) -> Awaitable[None]: ...
 
-    async def end(self, data: bytes = b"") -> None: ...
+    def end(self, data: bytes = b"") -> Awaitable[None]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,9 @@ async def _relay_bytes(
             size += len(data)
             if max_answer is not None and size > max_answer:
                 return BackendInvalid(f"an answer of more than {max_answer} bytes (max_answer)")
+            if answer.complete:
+                await reply.end(data)
+                return None
             await reply.write(data)
     except GatewayError as exc:
         return exc

@@ -30,6 +30,9 @@ _no_letters = re.compile(r"[\W_]+")
 
 _quote = json.encoder.encode_basestring_ascii
 
+# Names that mean something to us, by the object they stand in.
+_TOP, _PARAMS, _INPUT = frozenset({"type", "params", "metadata"}), frozenset({"input"}), frozenset({"metadata"})
+
 _METADATA = Shape({}, unique=True)
 _BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
 
@@ -95,7 +98,7 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
     """
     text, span = body.text, body.span
     client = _client_metadata(text, span)
-    size = sum(len(name.encode()) + len(value.encode()) + 2 for name, value in client.values())
+    size = sum([len(name.encode()) + len(value.encode()) + 2 for name, value in client.values()])
     if size > max_metadata:
         raise BodyTooLarge(f"client metadata of {size} bytes, max_metadata is {max_metadata}")
     metadata = _write_metadata(client, identity, request_id, locale)
@@ -114,7 +117,8 @@ def user_info(identity: Identity) -> Mapping[str, Any]:
 def _find_operation(text: str, member: Member | None) -> Operation:
     if member is None or text[member.start] != '"':
         raise MalformedBody("type is missing or no string")
-    name = json.loads(text[member.start : member.end])
+    written = text[member.start + 1 : member.end - 1]
+    name = written if written in OPERATIONS else json.loads(f'"{written}"')
     operation = OPERATIONS.get(name)
     if operation is None:
         raise MalformedBody(f"unknown type {name}" if _operation_name.fullmatch(name) else "unknown type")
@@ -132,12 +136,14 @@ def _check_places(span: ObjectSpan) -> None:
     A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
     """
     params = span.members["params"].object
-    places = ((span, ("type", "params", "metadata")), (params, ("input",)), (_input_of(span), ("metadata",)))
-    for owner, known in places:
-        for name, member in owner.members.items() if owner else ():
-            if name not in known and _fold(name) in known:
-                raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
-            if name in known and name != "type":
+    for owner, known in ((span, _TOP), (params, _PARAMS), (_input_of(span), _INPUT)):
+        if owner is None:
+            continue
+        for name, member in owner.members.items():
+            if name not in known:
+                if _fold(name) in known:
+                    raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
+            elif name != "type":
                 _check_object(member, name)
 
 

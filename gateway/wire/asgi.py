@@ -1,5 +1,6 @@
 """The ASGI types as this project uses them, and what its own server offers beyond ASGI."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,13 @@ _DIRECT: Final = "gateway.direct"
 
 
 class Direct(Protocol):
-    """A request's connection, asked directly: what `receive` tells too, for the price of a call instead of a task."""
+    """A request's connection, asked directly: what `receive` tells too, for the price of a call instead of a task.
+
+    Attributes:
+        task: In which the request is answered.
+    """
+
+    task: asyncio.Task[None] | None
 
     def take_body(self) -> bytes | None:
         """The whole body, if it is there already."""
@@ -27,6 +34,12 @@ class Direct(Protocol):
 def offer_direct(scope: Scope, direct: Direct) -> None:
     """For a server. The ASGI specification leaves `extensions` to servers and apps that know of each other."""
     scope["extensions"] = {_DIRECT: direct}
+
+
+def task_of(scope: Mapping[str, Any]) -> asyncio.Task[Any] | None:
+    """In which this request is answered."""
+    direct = direct_of(scope)
+    return asyncio.current_task() if direct is None else direct.task
 
 
 def direct_of(scope: Mapping[str, Any]) -> Direct | None:

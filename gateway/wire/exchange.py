@@ -58,6 +58,7 @@ class Exchange:
         "_ended",
         "_expects_continue",
         "_fixed_headers",
+        "_head",
         "_is_old",
         "_left",
         "_news",
@@ -85,6 +86,7 @@ class Exchange:
         self._is_old = scope["http_version"] == "1.0"
         self._without_body = scope["method"] == "HEAD"
         self._chunked = False
+        self._head = b""  # not out yet
         self._left: int | None = None  # bytes of the answer still to come, where its length was declared
         self._body = bytearray()
         self._ended = False
@@ -193,7 +195,14 @@ class Exchange:
         if fields.count(b"\n") != len(lines) or fields.count(b"\r") != len(lines) or b"\0" in fields:
             raise ValueError("a header of the answer has a line end or NUL in it")
         self.started = True
-        self._wire.transport.write(_STATUS_LINES[status] + fields + b"\r\n")
+        # It goes out with the first piece of the body if that comes in the same turn of the loop, and by itself if not.
+        self._head = _STATUS_LINES[status] + fields + b"\r\n"
+        asyncio.get_running_loop().call_soon(self._flush_head)
+
+    def _flush_head(self) -> None:
+        head, self._head = self._head, b""
+        if head and not self.gone:
+            self._wire.transport.write(head)
 
     def _write_body(self, body: bytes, *, more: bool) -> None:
         if self.complete:
@@ -204,14 +213,12 @@ class Exchange:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more):
                 raise RuntimeError(f"the answer is {abs(self._left)} bytes off its content-length")
-        write = self._wire.transport.write
-        if not self._chunked:
-            if body:
-                write(body)
-        elif body:
-            write(b"%x\r\n%b\r\n%b" % (len(body), body, b"" if more else b"0\r\n\r\n"))
-        elif not more:
-            write(b"0\r\n\r\n")
+        head, self._head = self._head, b""
+        if self._chunked:
+            piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body = piece if more else piece + b"0\r\n\r\n"
+        if head or body:
+            self._wire.transport.write(head + body if head else body)
         if not more:
             self.complete = True
             self._on_gone = None

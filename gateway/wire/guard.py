@@ -5,9 +5,10 @@ Streams are ended from the backend's side, with an event. What is left is cancel
 """
 
 import asyncio
+from typing import Any
 
 from gateway.errors import Draining
-from gateway.wire.asgi import App, Receive, Scope, Send
+from gateway.wire.asgi import App, Receive, Scope, Send, task_of
 
 
 class DrainGuard:
@@ -15,12 +16,12 @@ class DrainGuard:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._is_over = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.current_task()
-        if scope["type"] != "http" or task is None:
+        task = task_of(scope) if scope["type"] == "http" else None
+        if task is None:
             await self._app(scope, receive, send)
             return
         self._tasks.add(task)

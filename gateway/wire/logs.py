@@ -4,12 +4,14 @@ Rules: an event is a fixed message with named fields; every value is escaped, so
 Decides nothing about what is logged.
 """
 
+import asyncio
+import contextlib
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import msgspec
 
@@ -23,7 +25,7 @@ MAX_VALUE = 500
 
 def configure_logging(style: Literal["json", "console"], level: str) -> None:
     """Send every logger of this process through one handler."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = TurnHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
     handler.addFilter(lambda record: str(record.msg) not in _SAID_ALREADY)
     # What no line shows need not be found out for each.
@@ -48,6 +50,38 @@ def _write(line: dict[str, Any]) -> str:
     except (TypeError, UnicodeEncodeError):
         pass
     return _safe.encode(line)
+
+
+class TurnHandler(logging.Handler):
+    """Writes the lines of one turn of the event loop at once, and outside of a loop each by itself.
+
+    A busy gateway ends dozens of requests in a turn, and a write to a pipe costs as much as a line. Nothing waits for a
+    time: what is left when the process ends, `logging.shutdown` flushes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._lines.append(self.format(record))
+        except Exception:
+            self.handleError(record)
+            return
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    def flush(self) -> None:
+        with self.lock or contextlib.nullcontext():
+            lines, self._lines = self._lines, []
+            if lines:
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
 
 
 class JsonFormatter(logging.Formatter):

@@ -4,6 +4,8 @@ Rules: every answer carries the request's own headers (cross-origin permission);
 `headers.select_answer_headers` lets through; a stream says that nobody on the way may collect or change it.
 """
 
+from collections.abc import Awaitable
+
 from gateway.wire.answers import STREAM_HEADERS
 from gateway.wire.asgi import Headers, Send
 from gateway.wire.headers import keep_private, select_answer_headers
@@ -42,13 +44,13 @@ class ClientReply:
         kept = [pair for pair in select_answer_headers(headers) if pair[0] not in _SET_ON_STREAMS]
         await self._start(200, STREAM_HEADERS + kept)
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Awaitable[None]:
         """A piece of the body, out at once; waits while the client does not keep up."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        return self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self, data: bytes = b"") -> None:
+    def end(self, data: bytes = b"") -> Awaitable[None]:
         """The last piece."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        return self._send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def _start(self, status: int, headers: Headers) -> None:
         # Of `Vary` both keep theirs: each names what it looked at.

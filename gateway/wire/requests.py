@@ -10,9 +10,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
+from typing import Any
 
 from gateway.errors import BackendTimeout, BodyTooLarge, ClientDisconnected, RequestTimeout
-from gateway.wire.asgi import Headers, Receive, Scope, direct_of
+from gateway.wire.asgi import Headers, Receive, Scope, direct_of, task_of
 
 
 async def read_body(scope: Scope, receive: Receive, *, max_body: int, timeout: float) -> bytes:
@@ -103,14 +104,13 @@ class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._direct = direct_of(scope)
+        self._task: asyncio.Task[Any] | None = task_of(scope)
         self._receive = receive
-        self._task: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._cancelling = 0
         self._gone = False
 
     async def __aenter__(self) -> None:
-        self._task = asyncio.current_task()
         self._cancelling = self._task.cancelling() if self._task else 0
         if self._direct is not None:
             self._direct.call_when_gone(self._cancel)

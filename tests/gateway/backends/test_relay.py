@@ -274,7 +274,7 @@ async def test_a_refusal_in_json_is_relayed_as_it_is(content_type: bytes) -> Non
     reply, failure = await stream(says(b"404 Not Found", content_type, b'{"message":"no such thread"}'))
 
     assert failure is None
-    assert reply.calls == [("start", 404), ("write", b'{"message":"no such thread"}'), ("end", b"")]
+    assert reply.calls == [("start", 404), ("end", b'{"message":"no such thread"}')]
 
 
 async def test_a_drain_ends_a_stream_with_an_event_that_allows_a_retry() -> None:
