@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from gateway.auth.access import check_access
 from gateway.auth.cross_site import is_preflight
@@ -201,6 +201,13 @@ def _backend_path(scope: Scope, route: Route) -> bytes:
 
 def _first_language(headers: Headers) -> str | None:
     """The first tag of Accept-Language, which carries ChatKit's active locale. RFC 9110 section 12.5.4."""
-    value = next((value for name, value in headers if name == b"accept-language"), b"")
+    for name, value in headers:
+        if name == b"accept-language":
+            return _language_of(value)
+    return None
+
+
+@lru_cache(maxsize=256)
+def _language_of(value: bytes) -> str | None:
     tag = value.partition(b",")[0].partition(b";")[0].strip()
     return tag.decode() if _LANGUAGE.fullmatch(tag) else None

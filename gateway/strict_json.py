@@ -12,7 +12,7 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 from json.decoder import scanstring  # type: ignore[attr-defined]  # CPython's C scanner, missing in the stubs
@@ -33,10 +33,15 @@ Scan = Callable[[str, int], tuple[Any, int]]
 
 
 class Shape(NamedTuple):
-    """Which members of an object to walk into, and whether names may repeat inside the others."""
+    """Which members of an object to tell the place of, and what shape those have that are objects.
 
-    into: Mapping[str, "Shape"]
-    unique: bool = False
+    Attributes:
+        into: By name; None does not walk into the member.
+        every: Tell the place of all the others too, and let no name repeat inside them.
+    """
+
+    into: Mapping[str, "Shape | None"]
+    every: bool = False
 
 
 class Member(NamedTuple):
@@ -50,11 +55,12 @@ class Member(NamedTuple):
 
 @dataclass(slots=True)
 class ObjectSpan:
-    """An object in a text: ``text[start:end]``, and its members by decoded name, in order."""
+    """An object in a text: ``text[start:end]``, its decoded names in order, and the members its shape asks for."""
 
     start: int
-    end: int = 0
+    end: int
     members: dict[str, Member] = field(default_factory=dict)
+    names: Collection[str] = field(default_factory=lambda: {}.keys())
 
 
 def parse(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
@@ -122,58 +128,62 @@ def _place(text: str, shape: Shape) -> ObjectSpan | None:
 
 def _place_members(text: str, raw: str | msgspec.Raw, start: int, size: int, shape: Shape) -> ObjectSpan | None:
     """The object ``text[start : start + size]``, which is ``raw``; None if the sum above does not come out."""
-    if shape.unique:
+    into, every = shape
+    if every:
         _scan_unique(text, start)
     values = _raw_members.decode(raw)
     if len(values) > MAX_MEMBERS:
         return None
     members: dict[str, Member] = {}
-    into = shape.into
     position = start
     for name, value in values.items():
         begin = position + len(name) + 4
-        end = begin + len(str(value, "utf-8"))
-        nested = None
-        if name in into and text.startswith("{", begin):
-            nested = _place_members(text, value, begin, end - begin, into[name])
-            if nested is None:
-                return None
-        # What Member(...) does, without a Python function between: this runs for every name of every request.
-        members[name] = _new(Member, (f'"{name}"', begin, end, nested))
-        position = end
+        position = begin + len(str(value, "utf-8"))
+        if name in into:
+            inner = into[name]
+            nested = None
+            if inner is not None and text.startswith("{", begin):
+                nested = _place_members(text, value, begin, position - begin, inner)
+                if nested is None:
+                    return None
+            members[name] = Member(f'"{name}"', begin, position, nested)
+        elif every:
+            members[name] = Member(f'"{name}"', begin, position, None)
     if position + (1 if values else 2) != start + size or (values and max(map(len, values)) > MAX_NAME):
         return None
-    return ObjectSpan(start, start + size, members)
+    return ObjectSpan(start, start + size, members, values.keys())
 
 
 def _walk(text: str, start: int, shape: Shape) -> ObjectSpan:
-    span = ObjectSpan(start)
-    scan = _scan_unique if shape.unique else _scan_plain
+    into, every = shape
+    scan = _scan_unique if every else _scan_plain
+    members: dict[str, Member] = {}
+    names: dict[str, None] = {}
     position = _skip(text, start + 1)
     if text[position : position + 1] == "}":
-        span.end = position + 1
-        return span
+        return ObjectSpan(start, position + 1)
     while True:
         name, value_start, name_text = _read_name(text, position)
-        if name in span.members:
+        if name in names:
             raise ValueError(f"a name stands twice, at character {position}")
         if len(name) > MAX_NAME:
             raise ValueError(f"a name of more than {MAX_NAME} characters, at character {position}")
-        if len(span.members) == MAX_MEMBERS:
+        if len(names) == MAX_MEMBERS:
             raise ValueError(f"more than {MAX_MEMBERS} names in one object")
-        inner = shape.into.get(name)
+        names[name] = None
+        inner = into.get(name)
         nested = None
         if inner is not None and text[value_start : value_start + 1] == "{":
             nested = _walk(text, value_start, inner)
             end = nested.end
         else:
             end = _scan(scan, text, value_start)[1]
-        span.members[name] = Member(name_text, value_start, end, nested)
+        if every or name in into:
+            members[name] = Member(name_text, value_start, end, nested)
         position = _skip(text, end)
         mark = text[position : position + 1]
         if mark == "}":
-            span.end = position + 1
-            return span
+            return ObjectSpan(start, position + 1, members, names.keys())
         if mark != ",":
             raise ValueError(f"expected ',' or '}}' at character {position}")
         position = _skip(text, position + 1)
@@ -255,7 +265,6 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # `parse_int=str` keeps integers of any length cheap where only positions matter.
-_new = tuple.__new__
 _raw_members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _scan_plain: Scan = json.JSONDecoder(parse_int=str, parse_float=_finite, parse_constant=_refuse_constant).scan_once  # type: ignore[attr-defined]  # a documented extension point of the module, missing in the stubs
 _scan_unique: Scan = json.JSONDecoder(

@@ -178,14 +178,20 @@ class Connection(asyncio.Protocol):
             return
         if status > 599:
             raise BackendInvalid(f"status {status}")
-        codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-        if codings not in ([], [b"chunked"]):
+        codings = []
+        is_framed = False
+        for name, value in headers:
+            if name == b"content-length":
+                is_framed = True
+            elif name == b"transfer-encoding":
+                codings.append(value.lower())
+                is_framed = True
+        if codings and codings != [b"chunked"]:
             raise BackendInvalid(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked is understood")
-        has_length = any(name == b"content-length" for name, _ in headers)
-        self._until_close = not codings and not has_length and status not in _NO_BODY and not self._without_body
+        self._until_close = not is_framed and status not in _NO_BODY and not self._without_body
         self._answer.put_head(status, headers)
         # RFC 9110 section 15.3.6: a 205 has no body, but the parser waits for one.
-        if self._without_body or (status == 205 and not codings and not has_length):
+        if self._without_body or (status == 205 and not is_framed):
             self._complete(reusable=False)
 
     def on_body(self, data: bytes) -> None:

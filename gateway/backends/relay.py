@@ -213,10 +213,15 @@ def _is_stream(answer: Answer, framing: Framing) -> bool:
 
 
 def _content_type(answer: Answer) -> bytes | None:
-    return next((value for name, value in answer.headers if name == b"content-type"), None)
+    for name, value in answer.headers:
+        if name == b"content-type":
+            return value
+    return None
 
 
 def _is_json(content_type: bytes | None) -> bool:
+    if content_type == b"application/json":
+        return True
     media_type = (content_type or b"").partition(b";")[0].strip().lower()
     return media_type == b"application/json" or (
         media_type.startswith(b"application/") and media_type.endswith(b"+json")

@@ -33,8 +33,9 @@ _quote = json.encoder.encode_basestring_ascii
 # Names that mean something to us, by the object they stand in.
 _TOP, _PARAMS, _INPUT = frozenset({"type", "params", "metadata"}), frozenset({"input"}), frozenset({"metadata"})
 
-_METADATA = Shape({}, unique=True)
-_BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
+_METADATA = Shape({}, every=True)
+_INPUT_SHAPE = Shape({"metadata": _METADATA})
+_BODY = Shape({"type": None, "metadata": _METADATA, "params": Shape({"input": _INPUT_SHAPE})})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,8 @@ def check_content_type(content_type: bytes | None, content_encoding: bytes | Non
         UnsupportedMediaType: It is declared as anything else. A form or text/plain would be a cross-site request that
             browsers send without asking first.
     """
+    if content_type == b"application/json" and content_encoding is None:
+        return
     if content_encoding not in (None, b"identity"):
         raise UnsupportedMediaType(f"content-encoding {content_encoding!r:.80}")
     media_type, _, parameters = (content_type or b"").lower().partition(b";")
@@ -139,11 +142,11 @@ def _check_places(span: ObjectSpan) -> None:
     for owner, known in ((span, _TOP), (params, _PARAMS), (_input_of(span), _INPUT)):
         if owner is None:
             continue
+        for name in owner.names:
+            if name not in known and _fold(name) in known:
+                raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
         for name, member in owner.members.items():
-            if name not in known:
-                if _fold(name) in known:
-                    raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
-            elif name != "type":
+            if name != "type":
                 _check_object(member, name)
 
 
@@ -200,7 +203,7 @@ def _edit(text: str, owner: ObjectSpan, metadata: str) -> tuple[int, int, str]:
     if member is not None:
         return member.start, member.end, metadata
     end = owner.end - 1
-    return end, end, ("," if owner.members else "") + '"metadata":' + metadata
+    return end, end, ("," if owner.names else "") + '"metadata":' + metadata
 
 
 def _apply(text: str, edits: list[tuple[int, int, str]]) -> str:

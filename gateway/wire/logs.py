@@ -77,7 +77,8 @@ class TurnHandler(logging.Handler):
                 self.flush()
 
     def flush(self) -> None:
-        with self.lock or contextlib.nullcontext():
+        # Nobody is left to tell when standard error is gone; the request is answered all the same.
+        with self.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):
             lines, self._lines = self._lines, []
             if lines:
                 self._stream.write("\n".join(lines) + "\n")

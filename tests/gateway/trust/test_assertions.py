@@ -139,7 +139,7 @@ def test_each_assertion_has_an_id_of_its_own_that_nobody_can_guess() -> None:
     }
 
     assert len(ids) == 50
-    assert {len(jti) for jti in ids} == {22}
+    assert {len(jti) for jti in ids} == {32}
 
 
 def test_it_travels_in_the_gateways_own_header() -> None:

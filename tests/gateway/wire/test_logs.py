@@ -1,5 +1,7 @@
 """How log lines look, and that no value can start one of its own."""
 
+import asyncio
+import io
 import json
 import logging
 import re
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.logs import ConsoleFormatter, JsonFormatter
+from gateway.wire.logs import ConsoleFormatter, JsonFormatter, TurnHandler
 
 NASTY = 'a\r\nb\n2026-01-01 info forged\x1b[31m\x00\u2028\x7f\x85"q"'
 FORMATTERS = [pytest.param(JsonFormatter(), id="json"), pytest.param(ConsoleFormatter(), id="console")]
@@ -105,3 +107,49 @@ def test_a_strangers_bytes_do_not_become_megabytes_of_log(formatter: logging.For
     assert "x" * 500 in short
     assert "…" in long or "\\u2026" in long
     assert len(long) < 700
+
+
+async def test_the_lines_of_one_turn_are_written_at_once() -> None:
+    """In order, by the end of the turn; a busy gateway ends many requests in one."""
+    stream = io.StringIO()
+    handler = TurnHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for number in range(3):
+        handler.handle(entry(f"line {number}"))
+    during = stream.getvalue()
+    await asyncio.sleep(0)
+
+    assert (during, stream.getvalue()) == ("", "line 0\nline 1\nline 2\n")
+
+
+def test_outside_of_a_loop_a_line_is_written_at_once() -> None:
+    """A command, or a thread of its own, has no turns."""
+    stream = io.StringIO()
+    handler = TurnHandler(stream)
+    handler.handle(entry("line"))
+
+    assert stream.getvalue() == "line\n"
+
+
+def test_what_the_last_turn_logged_is_written_before_the_process_ends() -> None:
+    """The loop stops without another turn; a process that ends writes what is left."""
+    code = (
+        "import asyncio, logging\n"
+        "from gateway.wire.logs import configure_logging\n"
+        "configure_logging('json', 'info')\n"
+        "loop = asyncio.new_event_loop()\n"
+        "loop.call_soon(loop.stop)\n"
+        "loop.call_soon(logging.getLogger('x').info, 'last words')\n"
+        "loop.run_forever()\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert json.loads(child.stderr)["event"] == "last words"
+
+
+def test_a_closed_standard_error_stops_nobody() -> None:
+    """A log that cannot be written is no reason to fail a request."""
+    stream = io.StringIO()
+    handler = TurnHandler(stream)
+    stream.close()
+    handler.handle(entry("line"))
