@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
-from gateway.chatkit.bodies import user_info
+from gateway.chatkit.metadata import user_info
 from gateway.entrance import Route, answer_preflight, authenticate, enter_route
 from gateway.errors import MethodNotAllowed, RouteNotFound
 from gateway.wire.answers import send_json

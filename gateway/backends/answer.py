@@ -57,12 +57,12 @@ class Answer:
         "status",
     )
 
-    def __init__(self, connection: Wire) -> None:
+    def __init__(self, connection: Wire, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 0
         self.headers: Headers = []
         self.complete = self.ended_by_close = False
         self._connection = connection
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._buffer: list[bytes] = []
         self._size = 0
         self._failure: GatewayError | None = None

@@ -34,6 +34,7 @@ class Connection(asyncio.Protocol):
         "_chunked",
         "_head_size",
         "_headers",
+        "_loop",
         "_on_free",
         "_on_lost",
         "_parser",
@@ -47,6 +48,8 @@ class Connection(asyncio.Protocol):
     )
 
     def __init__(self, *, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+        # Asked once: to ask is a system call, until Python 3.12.
+        self._loop = asyncio.get_running_loop()
         self._on_free = on_free
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -76,7 +79,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._answer is not None:
             raise RuntimeError("the connection is not free")
-        self._answer = answer = Answer(self)
+        self._answer = answer = Answer(self, self._loop)
         self._without_body, self._until_close = without_body, False
         self._head_size = self._received = 0
         self._sending, self._chunked = body is None, chunked
@@ -139,7 +142,7 @@ class Connection(asyncio.Protocol):
             self._break(BackendInvalid(f"headers of more than {MAX_HEAD} bytes"))
 
     def pause_writing(self) -> None:
-        self._writable = asyncio.get_running_loop().create_future()
+        self._writable = self._loop.create_future()
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None

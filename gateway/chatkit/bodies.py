@@ -1,50 +1,64 @@
 """A ChatKit request body: read once strictly, written once with the verified user in it.
 
-Rules: the identity in the body is ours; whatever the client sent under a reserved name, in any spelling, is gone. The
-client's other metadata survives, merged from both places, the top level winning. Every byte outside the two metadata
-objects is the client's own. Knows who the user is only as an `Identity`. Pure.
+Rules: the client's own metadata survives, merged from both places, the top level winning; every byte outside the two
+metadata objects is the client's own. There are two ways to that. A body as browsers write it is parsed, and written
+again from its values, which gives the same bytes. Any other body is read with the place of each member, and edited as
+text. Knows who the user is only as an `Identity`. Pure.
 """
 
 import json
 import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
+from gateway.chatkit.metadata import fold, is_reserved, write_ours
 from gateway.chatkit.operations import OPERATIONS, Operation
 from gateway.errors import BodyTooLarge, MalformedBody, OperationForbidden, UnsupportedMediaType
 from gateway.identity import Identity
-from gateway.strict_json import MAX_DEPTH, Member, ObjectSpan, Shape, decode, scan_object
-
-# Characters. Names that are reserved, with more disguise than any reader looks through; folding costs time.
-MAX_FOLDED: Final = 64
-
-# What the gateway writes; compared by `_fold`, which leaves the letters and digits of a name.
-RESERVED: Final = frozenset({"userid", "userinfo", "gateway"})
+from gateway.strict_json import (
+    MAX_DEPTH,
+    MAX_MEMBERS,
+    MAX_NAME,
+    ObjectSpan,
+    Shape,
+    check_depth,
+    decode,
+    parse_canonical,
+    scan_object,
+    write,
+)
 
 # What may stand in the log of a type that we do not know: a newer ChatKit's, and nothing else that a body can hold.
 _operation_name = re.compile(r"[a-z_]{1,32}(?:\.[a-z_]{1,32}){1,3}")
-_no_letters = re.compile(r"[\W_]+")
-
-_quote = json.encoder.encode_basestring_ascii
 
 # Names that mean something to us, by the object they stand in.
-_TOP, _PARAMS, _INPUT = frozenset({"type", "params", "metadata"}), frozenset({"input"}), frozenset({"metadata"})
+_TOP: Final = frozenset({"type", "params", "metadata"})
+_PARAMS: Final = frozenset({"input"})
+_INPUT: Final = frozenset({"metadata"})
 
-_METADATA = Shape({}, every=True)
-_INPUT_SHAPE = Shape({"metadata": _METADATA})
-_BODY = Shape({"type": None, "metadata": _METADATA, "params": Shape({"input": _INPUT_SHAPE})})
+_METADATA = Shape({}, unique=True)
+_BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
+
+# An object of a body, in either way of reading; `_names` and `_object` know both.
+_Object = dict[str, Any] | ObjectSpan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatKitBody:
-    """A body that has been read: its text, where things stand in it, and the operation it asks for."""
+    """A body that has been read.
 
-    text: str
-    span: ObjectSpan
+    Attributes:
+        operation: What it asks for.
+        top: The whole of it.
+        text: As the client sent it, where ``top`` tells places in it; else empty.
+    """
+
     operation: Operation
+    top: _Object
+    text: str = ""
 
 
 def check_content_type(content_type: bytes | None, content_encoding: bytes | None) -> None:
@@ -78,16 +92,18 @@ def read_body(data: bytes, allowed: frozenset[str], *, max_depth: int = MAX_DEPT
         OperationForbidden: A known operation that this route does not take.
     """
     try:
-        text = decode(data, max_depth=max_depth)
-        span = scan_object(text, _BODY)
+        check_depth(data, max_depth)
+        values = parse_canonical(data)
+        if values is not None and _is_small(values):
+            body = ChatKitBody(operation=_find_operation(values.get("type")), top=values)
+        else:
+            body = _read_by_places(decode(data, max_depth=max_depth))
     except ValueError as exc:
         raise MalformedBody(str(exc)) from exc
-    _check_object(span.members.get("params"), "params", required=True)
-    _check_places(span)
-    operation = _find_operation(text, span.members.get("type"))
-    if operation.name not in allowed:
-        raise OperationForbidden(f"{operation.name} is not among this route's operations")
-    return ChatKitBody(text=text, span=span, operation=operation)
+    _check_places(body.top)
+    if body.operation.name not in allowed:
+        raise OperationForbidden(f"{body.operation.name} is not among this route's operations")
+    return body
 
 
 def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: str | None, max_metadata: int) -> bytes:
@@ -99,118 +115,140 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
     Raises:
         BodyTooLarge: The client's metadata is larger.
     """
-    text, span = body.text, body.span
-    client = _client_metadata(text, span)
-    size = sum([len(name.encode()) + len(value.encode()) + 2 for name, value in client.values()])
+    theirs = _written_of(body.top) if isinstance(body.top, dict) else _cut_out_of(body.text, body.top)
+    size = len(f"{theirs},".encode()) if theirs else 0
     if size > max_metadata:
         raise BodyTooLarge(f"client metadata of {size} bytes, max_metadata is {max_metadata}")
-    metadata = _write_metadata(client, identity, request_id, locale)
-    edits = [_edit(text, span, metadata)]
-    given = _input_of(span)
-    if given is not None:
-        edits.append(_edit(text, given, metadata))
-    return _apply(text, edits).encode()
+    ours = write_ours(identity, request_id=request_id, locale=locale)
+    metadata = f"{{{theirs},{ours}}}" if theirs else f"{{{ours}}}"
+    if isinstance(body.top, dict):
+        return _put_in(body.top, msgspec.Raw(metadata.encode()))
+    return _edit(body.text, body.top, metadata)
 
 
-def user_info(identity: Identity) -> Mapping[str, Any]:
-    """The user as backends and pages are told: ``{id, name, email, roles}``."""
-    return {"id": identity.subject, "name": identity.name, "email": identity.email, "roles": identity.roles}
+# both ways
 
 
-def _find_operation(text: str, member: Member | None) -> Operation:
-    if member is None or text[member.start] != '"':
+def _names(owner: _Object) -> Collection[str]:
+    return owner if isinstance(owner, dict) else owner.members
+
+
+def _object(owner: _Object, name: str) -> _Object | None:
+    """The member as an object; None if it is something else."""
+    if isinstance(owner, dict):
+        value = owner[name]
+        return value if isinstance(value, dict) else None
+    return owner.members[name].object
+
+
+def _input_of(top: _Object) -> _Object | None:
+    params = _object(top, "params")
+    return _object(params, "input") if params is not None and "input" in _names(params) else None
+
+
+def _find_operation(name: Any) -> Operation:
+    if not isinstance(name, str):
         raise MalformedBody("type is missing or no string")
-    written = text[member.start + 1 : member.end - 1]
-    name = written if written in OPERATIONS else json.loads(f'"{written}"')
     operation = OPERATIONS.get(name)
     if operation is None:
         raise MalformedBody(f"unknown type {name}" if _operation_name.fullmatch(name) else "unknown type")
     return operation
 
 
-def _check_object(member: Member | None, name: str, *, required: bool = False) -> None:
-    if (required and member is None) or (member is not None and member.object is None):
-        raise MalformedBody(f"{name} is {'missing' if member is None else 'no object'}")
-
-
-def _check_places(span: ObjectSpan) -> None:
+def _check_places(top: _Object) -> None:
     """What leads to metadata, and metadata, is an object wherever it stands, and nothing beside it looks like it.
 
     A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
     """
-    params = span.members["params"].object
-    for owner, known in ((span, _TOP), (params, _PARAMS), (_input_of(span), _INPUT)):
-        if owner is None:
-            continue
-        for name in owner.names:
-            if name not in known and _fold(name) in known:
-                raise MalformedBody(f"a name reads like {_fold(name)!r} and is not")
-        for name, member in owner.members.items():
-            if name != "type":
-                _check_object(member, name)
+    if "params" not in _names(top):
+        raise MalformedBody("params is missing")
+    _check_members(top, _TOP)
+    params = _object(top, "params")
+    if params is not None:
+        _check_members(params, _PARAMS)
+    given = _input_of(top)
+    if given is not None:
+        _check_members(given, _INPUT)
 
 
-def _input_of(span: ObjectSpan) -> ObjectSpan | None:
-    params = span.members["params"].object
-    member = params.members.get("input") if params else None
-    return member.object if member else None
+def _check_members(owner: _Object, known: frozenset[str]) -> None:
+    for name in _names(owner):
+        if name in known:
+            if name != "type" and _object(owner, name) is None:
+                raise MalformedBody(f"{name} is no object")
+        elif fold(name) in known:
+            raise MalformedBody(f"a name reads like {fold(name)!r} and is not")
 
 
-def _client_metadata(text: str, span: ObjectSpan) -> Mapping[str, tuple[str, str]]:
-    """The client's own metadata: decoded name to (name, value) as written; the top level wins."""
-    merged: dict[str, tuple[str, str]] = {}
-    for owner in (_input_of(span), span):
-        member = owner.members.get("metadata") if owner else None
-        if member is None or member.object is None:
-            continue
-        for name, (name_text, start, end, _) in member.object.members.items():
-            if _fold(name) not in RESERVED:
-                merged[name] = (name_text, text[start:end])
-    return merged
+# from values
 
 
-@lru_cache(maxsize=1024)
-def _fold(name: str) -> str:
-    """One form for all spellings that a careless reader might take for the same name; empty for what is too long."""
-    if len(name) > MAX_FOLDED:
-        return ""
-    if name.isascii():
-        return _no_letters.sub("", name.lower())
-    return _no_letters.sub("", unicodedata.normalize("NFKD", name).upper().casefold())
+def _is_small(top: dict[str, Any]) -> bool:
+    """Are the objects that we look into, and their names, within the bounds of `scan_object`?"""
+    params = top.get("params")
+    given = params.get("input") if isinstance(params, dict) else None
+    metadata = [owner.get("metadata") for owner in (top, given) if isinstance(owner, dict)]
+    looked_into = [part for part in (top, params, given, *metadata) if isinstance(part, dict)]
+    return all(len(part) <= MAX_MEMBERS and max(map(len, part), default=0) <= MAX_NAME for part in looked_into)
 
 
-def _write_metadata(
-    client: Mapping[str, tuple[str, str]], identity: Identity, request_id: str, locale: str | None
-) -> str:
-    theirs = "".join([f"{name}:{value}," for name, value in client.values()])
-    gateway = (
-        f'"gateway":{{"requestId":{_quote(request_id)},"issuer":{_quote(identity.issuer)},'
-        f'"locale":{"null" if locale is None else _quote(locale)}}}'
-    )
-    return f"{{{theirs}{_written_user(identity)},{gateway}}}"
+def _written_of(top: dict[str, Any]) -> str:
+    """The client's own metadata, as JSON text without braces."""
+    merged: dict[str, Any] = {}
+    for owner in (_input_of(top), top):
+        if isinstance(owner, dict) and "metadata" in owner:
+            merged |= owner["metadata"]
+    theirs = {name: value for name, value in merged.items() if not is_reserved(name)}
+    return write(theirs)[1:-1].decode() if theirs else ""
 
 
-@lru_cache(maxsize=4096)
-def _written_user(identity: Identity) -> str:
-    """The part of the metadata that is the same at every request of a user; a signed-in user makes hundreds."""
-    written = json.dumps({"userId": identity.subject, "userInfo": user_info(identity)}, separators=(",", ":"))
-    return written[1:-1]
+def _put_in(top: dict[str, Any], metadata: msgspec.Raw) -> bytes:
+    params = top["params"]
+    if "input" in params:
+        params = {**params, "input": {**params["input"], "metadata": metadata}}
+    # A name that is there keeps its place, and a new one comes last.
+    return write({**top, "params": params, "metadata": metadata})
 
 
-def _edit(text: str, owner: ObjectSpan, metadata: str) -> tuple[int, int, str]:
-    """Where to put ``metadata`` into an object: ``(start, end, replacement)``."""
-    member = owner.members.get("metadata")
-    if member is not None:
-        return member.start, member.end, metadata
-    end = owner.end - 1
-    return end, end, ("," if owner.names else "") + '"metadata":' + metadata
+# by places in the text
 
 
-def _apply(text: str, edits: list[tuple[int, int, str]]) -> str:
+def _read_by_places(text: str) -> ChatKitBody:
+    top = scan_object(text, _BODY)
+    member = top.members.get("type")
+    kind = json.loads(text[member.start : member.end]) if member is not None else None
+    return ChatKitBody(operation=_find_operation(kind), top=top, text=text)
+
+
+def _cut_out_of(text: str, top: ObjectSpan) -> str:
+    """The client's own metadata, as JSON text without braces, each member as it was written."""
+    merged: dict[str, str] = {}
+    for owner in (_input_of(top), top):
+        member = owner.members.get("metadata") if isinstance(owner, ObjectSpan) else None
+        if member is not None and member.object is not None:
+            merged |= _members_of(text, member.object)
+    return ",".join(written for name, written in merged.items() if not is_reserved(name))
+
+
+def _members_of(text: str, owner: ObjectSpan) -> Mapping[str, str]:
+    return {name: f"{member.name_text}:{text[member.start : member.end]}" for name, member in owner.members.items()}
+
+
+def _edit(text: str, top: ObjectSpan, metadata: str) -> bytes:
     """The edits never overlap: one object lies inside the other, and each edit is inside or beside it."""
+    edits = [_edit_of(owner, metadata) for owner in (top, _input_of(top)) if isinstance(owner, ObjectSpan)]
     pieces = []
     position = 0
     for start, end, replacement in sorted(edits):
         pieces += [text[position:start], replacement]
         position = end
-    return "".join([*pieces, text[position:]])
+    return "".join([*pieces, text[position:]]).encode()
+
+
+def _edit_of(owner: ObjectSpan, metadata: str) -> tuple[int, int, str]:
+    """Where to put ``metadata`` into an object: ``(start, end, replacement)``."""
+    member = owner.members.get("metadata")
+    if member is not None:
+        return member.start, member.end, metadata
+    end = owner.end - 1
+    return end, end, ("," if owner.members else "") + '"metadata":' + metadata

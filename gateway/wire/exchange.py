@@ -32,6 +32,9 @@ class Wire(Protocol):
     @property
     def transport(self) -> asyncio.Transport: ...
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+
     async def wait_writable(self) -> None: ...
 
     def pause_reading(self) -> None: ...
@@ -105,7 +108,7 @@ class Exchange:
             if self._body or self._ended:
                 return self._take_body()
             self._wire.resume_reading()
-            self._news = asyncio.get_running_loop().create_future()
+            self._news = self._wire.loop.create_future()
             await self._news
         return {"type": "http.disconnect"}
 
@@ -131,7 +134,7 @@ class Exchange:
     def call_when_gone(self, callback: Callable[[], None] | None) -> None:
         self._on_gone = callback
         if self.gone and callback is not None:
-            asyncio.get_running_loop().call_soon(callback)
+            self._wire.loop.call_soon(callback)
 
     @property
     def is_framed(self) -> bool:
@@ -197,7 +200,7 @@ class Exchange:
         self.started = True
         # It goes out with the first piece of the body if that comes in the same turn of the loop, and by itself if not.
         self._head = _STATUS_LINES[status] + fields + b"\r\n"
-        asyncio.get_running_loop().call_soon(self._flush_head)
+        self._wire.loop.call_soon(self._flush_head)
 
     def _flush_head(self) -> None:
         head, self._head = self._head, b""

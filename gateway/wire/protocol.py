@@ -81,6 +81,7 @@ class ClientProtocol(asyncio.Protocol):
             `default_headers` for every answer.
 
     Attributes:
+        loop: The event loop that the connection lives in.
         is_full: The client does not keep up: `wait_writable` before more is written.
     """
 
@@ -94,7 +95,6 @@ class ClientProtocol(asyncio.Protocol):
         "_headers",
         "_is_paused",
         "_limits",
-        "_loop",
         "_max_head",
         "_max_headers",
         "_parsed",
@@ -109,6 +109,7 @@ class ClientProtocol(asyncio.Protocol):
         "_writable",
         "_write_timer",
         "is_full",
+        "loop",
         "transport",
     )
 
@@ -122,7 +123,7 @@ class ClientProtocol(asyncio.Protocol):
         self._max_head = limits.max_head
         self._max_headers = limits.max_headers
         self._state = state
-        self._loop = loop or asyncio.get_running_loop()
+        self.loop = loop or asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._addresses: dict[str, Any] = {}
         self._exchange: Exchange | None = None
@@ -255,7 +256,7 @@ class ClientProtocol(asyncio.Protocol):
         self._reading = _BODY
         self._received = 0
         self._deadline = math.inf
-        exchange.task = self._loop.create_task(self._answer(exchange))
+        exchange.task = self.loop.create_task(self._answer(exchange))
         self._state.tasks.add(exchange.task)
 
     def on_body(self, data: bytes) -> None:
@@ -272,7 +273,7 @@ class ClientProtocol(asyncio.Protocol):
     async def wait_writable(self) -> None:
         """Until the client has taken enough, or is gone."""
         if self._writable is None:
-            self._writable = self._loop.create_future()
+            self._writable = self.loop.create_future()
         # Shielded: whoever stops waiting must not cancel the waiting of the next.
         await asyncio.shield(self._writable)
 
@@ -393,19 +394,19 @@ class ClientProtocol(asyncio.Protocol):
 
     def _close_in(self, seconds: float) -> None:
         """One timer for whatever the client has to do next. It is re-armed when it fires, not at every request."""
-        self._deadline = self._loop.time() + seconds
+        self._deadline = self.loop.time() + seconds
         if self._timer is not None and self._timer.when() > self._deadline:
             self._timer.cancel()
             self._timer = None
         if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+            self._timer = self.loop.call_at(self._deadline, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if self._deadline == math.inf:
             return
-        if self._loop.time() < self._deadline - 0.001:
-            self._timer = self._loop.call_at(self._deadline, self._tick)
+        if self.loop.time() < self._deadline - 0.001:
+            self._timer = self.loop.call_at(self._deadline, self._tick)
         elif self._reading is _HEAD and self._received:
             self._refuse(RequestTimeout(f"headers not complete within {self._limits.head_timeout:g} s"))
         else:
@@ -420,7 +421,7 @@ class ClientProtocol(asyncio.Protocol):
     def _arm_write_timer(self) -> None:
         self._disarm_write_timer()
         self._untaken = count_untaken(self.transport)
-        self._write_timer = self._loop.call_later(self._limits.write_timeout, self._write_is_late)
+        self._write_timer = self.loop.call_later(self._limits.write_timeout, self._write_is_late)
 
     def _write_is_late(self) -> None:
         self._write_timer = None

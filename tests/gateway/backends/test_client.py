@@ -56,7 +56,7 @@ async def test_a_slow_reader_of_one_answer_holds_up_no_other() -> None:
 async def test_an_old_reader_does_not_touch_the_next_answer() -> None:
     """A complete answer no longer owns its connection: reading it late resumes nothing."""
     connection = PausedWire()
-    answer = Answer(connection)
+    answer = Answer(connection, asyncio.get_running_loop())
     answer.put_head(200, [])
     answer.put(bytes(HIGH_WATER + 1))
     answer.finish()

@@ -204,7 +204,7 @@ def own(metadata: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metadata.items() if plain[name] not in ("userid", "userinfo", "gateway")}
 
 
-@given(OTHERS, OTHERS, OTHERS, METADATA, METADATA, st.booleans(), st.sampled_from([None, 1, "\t"]))
+@given(OTHERS, OTHERS, OTHERS, METADATA, METADATA, st.booleans(), st.sampled_from(["compact", None, 1, "\t"]))
 @settings(database=None, deadline=None, max_examples=200)
 def test_any_body_goes_on_as_the_same_body_with_our_user_in_it(
     top: Any, params: Any, given_input: Any, outer: Any, inner: Any, ascii_only: bool, indent: int | str | None
@@ -212,11 +212,12 @@ def test_any_body_goes_on_as_the_same_body_with_our_user_in_it(
     """Round trip: the same values, order of names included, with the metadata that plain Python would have made."""
     params["input"] = {**given_input, "metadata": inner}
     sent = {**top, "type": "threads.create", "metadata": outer, "params": params}
-    text = json.dumps(sent, ensure_ascii=ascii_only, indent=indent)
+    layout: dict[str, Any] = {"separators": (",", ":")} if indent == "compact" else {"indent": indent}
+    text = json.dumps(sent, ensure_ascii=ascii_only, **layout)
     try:
         data = text.encode()
     except UnicodeEncodeError:
-        data = json.dumps(sent, indent=indent).encode()
+        data = json.dumps(sent, **layout).encode()
 
     expected = {**own(inner), **own(outer), **OURS}
     sent["params"]["input"]["metadata"] = sent["metadata"] = expected

@@ -100,7 +100,7 @@ def test_64_levels_are_read() -> None:
     """The last depth that is: a widget tree has ten."""
     data = b"{" + MINIMAL + b',"x":' + b"[" * 63 + b"]" * 63 + b"}"
 
-    assert read_body(data, ALL).text == data.decode()
+    assert read_body(data, ALL).operation.name == "items.list"
 
 
 def test_an_operation_the_route_does_not_take_is_forbidden() -> None:
