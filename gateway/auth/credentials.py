@@ -46,9 +46,15 @@ def find_credential(headers: Iterable[tuple[bytes, bytes]], rule: CredentialRule
         CredentialEncrypted: The token has five parts (JWE, RFC 7516 section 7.1).
         TokenInvalid: Too long, or not in the characters of a token.
     """
-    pairs = list(headers)
-    bearer = _find_bearer(pairs) if rule.bearer else None
-    cookie = _find_cookie(pairs, rule.cookie) if rule.cookie else None
+    authorizations: list[bytes] = []
+    cookies: list[bytes] = []
+    for name, value in headers:
+        if name == b"cookie":
+            cookies.append(value)
+        elif name == b"authorization":
+            authorizations.append(value)
+    bearer = _find_bearer(authorizations) if authorizations and rule.bearer else None
+    cookie = _find_cookie(cookies, rule.cookie) if cookies and rule.cookie else None
     if bearer is not None and cookie is not None and bearer != cookie:
         raise CredentialAmbiguous("a cookie and a different bearer token")
     token = cookie if cookie is not None else bearer
@@ -71,12 +77,9 @@ def _check_token(token: bytes, max_token: int) -> None:
         raise TokenInvalid(f"token of {parts} parts, expected 3")
 
 
-def _find_bearer(headers: list[tuple[bytes, bytes]]) -> bytes | None:
-    values = [value for name, value in headers if name == b"authorization"]
+def _find_bearer(values: list[bytes]) -> bytes | None:
     if len(values) > 1:
         raise CredentialAmbiguous(f"{len(values)} Authorization headers")
-    if not values:
-        return None
     scheme, _, token = values[0].partition(b" ")
     if scheme.lower() != b"bearer":
         return None
@@ -85,12 +88,11 @@ def _find_bearer(headers: list[tuple[bytes, bytes]]) -> bytes | None:
     return token.lstrip(b" ")
 
 
-def _find_cookie(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+def _find_cookie(headers: list[bytes], name: bytes) -> bytes | None:
     whole: list[bytes] = []
     parts: list[tuple[bytes, bytes]] = []
-    for key, value in headers:
-        if key == b"cookie":
-            _collect(value, name, whole, parts)
+    for header in headers:
+        _collect(header, name, whole, parts)
     if len(whole) > 1:
         raise CredentialAmbiguous(f"{len(whole)} cookies named {name.decode()!r}")
     if whole and parts:

@@ -187,9 +187,11 @@ def _is_small(top: dict[str, Any]) -> bool:
     """Are the objects that we look into, and their names, within the bounds of `scan_object`?"""
     params = top.get("params")
     given = params.get("input") if isinstance(params, dict) else None
-    metadata = [owner.get("metadata") for owner in (top, given) if isinstance(owner, dict)]
-    looked_into = [part for part in (top, params, given, *metadata) if isinstance(part, dict)]
-    return all(len(part) <= MAX_MEMBERS and max(map(len, part), default=0) <= MAX_NAME for part in looked_into)
+    inner = given.get("metadata") if isinstance(given, dict) else None
+    for part in (top, params, given, inner, top.get("metadata")):
+        if isinstance(part, dict) and (len(part) > MAX_MEMBERS or max(map(len, part), default=0) > MAX_NAME):
+            return False
+    return True
 
 
 def _written_of(top: dict[str, Any]) -> str:

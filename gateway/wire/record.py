@@ -64,17 +64,18 @@ class RequestRecord:
 
     def fields(self, ended: float) -> Mapping[str, Any]:
         """The log line. ``ended`` is monotonic seconds; durations come out in milliseconds."""
+        failure = self.failure
         return {
             "request_id": self.request_id,
             "route": self.route,
             "operation": self.operation,
             "user": self.user,
             "credential": self.credential,
-            "status": 499 if isinstance(self.failure, ClientDisconnected) else self.status,
+            "status": 499 if isinstance(failure, ClientDisconnected) else self.status,
             "ended_by": self.ended_by,
-            "code": self.failure.code if self.failure else None,
-            "source": self.failure.source if self.failure else None,
-            "reason": str(self.failure) if self.failure else None,
+            "code": failure.code if failure else None,
+            "source": failure.source if failure else None,
+            "reason": str(failure) if failure else None,
             "first_byte_ms": _milliseconds(self.first_byte, self.started),
             "duration_ms": _milliseconds(ended, self.started),
             "bytes_out": self.bytes_out,
