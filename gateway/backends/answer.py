@@ -47,7 +47,9 @@ class Answer:
         "_end_at",
         "_failure",
         "_loop",
+        "_patience",
         "_size",
+        "_tap",
         "_timer",
         "_timer_at",
         "_waiter",
@@ -67,6 +69,8 @@ class Answer:
         self._size = 0
         self._failure: GatewayError | None = None
         self._waiter: asyncio.Future[bool] | None = None
+        self._tap: Callable[[bytes], bool] | None = None
+        self._patience = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
@@ -100,8 +104,12 @@ class Answer:
                 return False
         return True
 
-    async def read(self, seconds: float) -> bytes | None:
+    async def read(self, seconds: float, tap: Callable[[bytes], bool] | None = None) -> bytes | None:
         """What has come since the last call; waits for something if nothing has.
+
+        Args:
+            tap: Takes what comes while this waits, straight from the socket, without a turn of the loop between; when
+                it returns False it has had its last, and this returns None.
 
         Returns:
             Body bytes; ``b""`` at the end of the answer; None if nothing came for ``seconds``.
@@ -114,8 +122,12 @@ class Answer:
                 return b""
             if self._failure is not None:
                 raise self._failure
-            if not await self._wait(seconds):
-                return None
+            self._tap = tap
+            try:
+                if not await self._wait(seconds):
+                    return None
+            finally:
+                self._tap = None
         if self._end is not None and self._loop.time() >= self._end_at:
             # A backend that never lets us wait.
             self.fail(self._end())
@@ -150,6 +162,13 @@ class Answer:
         self._wake()
 
     def put(self, data: bytes) -> None:
+        if self._tap is not None and self._waiter is not None and not self._waiter.done():
+            now = self._loop.time()
+            if now < self._end_at:
+                self._deadline = min(now + self._patience, self._end_at)
+                if not self._tap(data):
+                    self._waiter.set_result(False)
+                return
         self._buffer.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER:
@@ -170,6 +189,7 @@ class Answer:
         The timer is left running between calls and looks at the deadline when it fires: a stream of a thousand events
         a second re-arms it a few times a minute instead of a thousand times a second.
         """
+        self._patience = seconds
         self._deadline = min(self._loop.time() + seconds, self._end_at)
         if self._timer is not None and self._timer_at > self._deadline:
             self._timer.cancel()

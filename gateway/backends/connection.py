@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         "_on_lost",
         "_parser",
         "_paused",
+        "_pieces",
         "_received",
         "_sending",
         "_transport",
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._head_size = 0  # bytes of parsed headers
         self._received = 0  # bytes since the request was sent
         self._headers: Headers = []
+        self._pieces: list[bytes] = []  # of the body, from the read that is being parsed
         self._sending = False
         self._chunked = False
         self._writable: asyncio.Future[None] | None = None
@@ -137,6 +139,8 @@ class Connection(asyncio.Protocol):
             self._break(BackendInvalid("answered with an upgrade"))
         except httptools.HttpParserError as exc:
             self._break(exc.__context__ if isinstance(exc.__context__, GatewayError) else BackendInvalid(f"{exc}"))
+        if self._pieces:
+            self._hand_over(answer)
         # A head that is not complete yet; a complete one is counted header by header, for a body may share its read.
         if self._answer is answer and not answer.status and self._received > MAX_HEAD:
             self._break(BackendInvalid(f"headers of more than {MAX_HEAD} bytes"))
@@ -202,7 +206,7 @@ class Connection(asyncio.Protocol):
             return
         if not self._answer.status:
             raise BackendInvalid("an interim answer with a body")
-        self._answer.put(data)
+        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         # Trailers land among the headers; they are not passed on.
@@ -213,6 +217,7 @@ class Connection(asyncio.Protocol):
     def _complete(self, *, reusable: bool) -> None:
         answer, self._answer = self._answer, None
         if answer is not None:
+            self._hand_over(answer)
             answer.finish(by_close=self._until_close)
         if reusable and self._is_drained():
             self._parser = httptools.HttpResponseParser(self)
@@ -238,4 +243,11 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         self.abort()
         if answer is not None:
+            self._hand_over(answer)
             answer.fail(failure)
+
+    def _hand_over(self, answer: Answer) -> None:
+        """All of one read together, however many chunks it came in."""
+        pieces, self._pieces = self._pieces, []
+        if pieces:
+            answer.put(pieces[0] if len(pieces) == 1 else b"".join(pieces))

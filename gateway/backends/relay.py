@@ -6,9 +6,10 @@ event after the last whole one. Any other answer goes through byte by byte, and 
 too, so that nobody takes a part for the whole. Knows nothing of the protocol in the events: framing is passed in.
 """
 
-from collections.abc import Awaitable
+import types
+from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.backends.answer import Answer, Headers
 from gateway.errors import (
@@ -230,15 +231,17 @@ def _is_json(content_type: bytes | None) -> bool:
 
 async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing: Framing) -> GatewayError | None:
     events = framing.split()
-    silent = 0.0
+    pump = _Pump(events, reply)
     try:
         while True:
-            wait = min(times.heartbeat, times.idle - silent)
-            data = await answer.read(wait)
+            wait = min(times.heartbeat, times.idle - pump.silent)
+            data = await answer.read(wait, pump.take)
+            if await pump.finish():
+                continue
             if data == b"":
                 break
-            silent = 0.0 if data else silent + wait
-            ready = _due(data, events, framing, timed_out=silent >= times.idle)
+            pump.silent = 0.0 if data else pump.silent + wait
+            ready = _due(data, events, framing, timed_out=pump.silent >= times.idle)
             if ready:
                 await reply.write(ready)
     except GatewayError as exc:
@@ -253,6 +256,72 @@ async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing
         return failure
     await reply.end(rest)
     return None
+
+
+class _Pump:
+    """Moves events from the backend's socket to the client's in the callback that brings them.
+
+    A stream is thousands of small events, and to wake its task for each costs more than the event. The task is woken
+    only when the client does not keep up: it then waits for the write that could not be finished.
+
+    Attributes:
+        silent: Seconds since something came.
+    """
+
+    __slots__ = ("_events", "_failure", "_reply", "_unfinished", "silent")
+
+    def __init__(self, events: Splitter, reply: Reply) -> None:
+        self.silent = 0.0
+        self._events = events
+        self._reply = reply
+        self._unfinished: Awaitable[None] | None = None
+        self._failure: Exception | None = None
+
+    def take(self, data: bytes) -> bool:
+        """Pass on what is whole. False when the writing has to be finished by the task."""
+        self.silent = 0.0
+        ready = self._events.feed(data)
+        if not ready:
+            return True
+        try:
+            self._unfinished = _begin(self._reply.write(ready))
+        except Exception as exc:
+            # It belongs to the request, not to the socket whose callback this is.
+            self._failure = exc
+            return False
+        return self._unfinished is None
+
+    async def finish(self) -> bool:
+        """Finish the last write. False if there was nothing to finish."""
+        if self._failure is not None:
+            raise self._failure
+        if self._unfinished is None:
+            return False
+        unfinished, self._unfinished = self._unfinished, None
+        await unfinished
+        return True
+
+
+def _begin(work: Awaitable[None]) -> Awaitable[None] | None:
+    """Do ``work`` as far as it goes without waiting; what is left of it, or None."""
+    steps = work.__await__()
+    try:
+        waits_for = next(steps)
+    except StopIteration:
+        return None
+    return _rest(steps, waits_for)
+
+
+@types.coroutine
+def _rest(steps: Generator[Any, None, None], waits_for: Any) -> Generator[Any, None, None]:
+    try:
+        while True:
+            yield waits_for
+            waits_for = next(steps)
+    except StopIteration:
+        return
+    finally:
+        steps.close()
 
 
 def _due(data: bytes | None, events: Splitter, framing: Framing, *, timed_out: bool) -> bytes:

@@ -73,6 +73,9 @@ class EventSplitter:
     def feed(self, data: bytes) -> bytes:
         """What may go out now that ``data`` has come; empty if no event has ended."""
         known = self._seen or self._tail
+        if not known and data.endswith(b"\n\n"):
+            self.between_events = True
+            return data
         if known:
             end = end_of_events(known + data, max(0, len(known) - 3)) - len(self._seen)
             data = self._tail + data

@@ -82,6 +82,98 @@ async def test_events_go_out_one_by_one_as_they_come() -> None:
     assert reply.calls == [("write", b"data: %d\n\n" % number) for number in range(5)]
 
 
+async def test_one_read_of_the_backend_is_one_write_to_the_client() -> None:
+    """However many chunks and events came in it: a write costs more than an event."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        await asyncio.sleep(0.05)
+        await exchange.send(b"9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n4\r\ndata\r\n")
+        await asyncio.sleep(0.05)
+        await exchange.send(b"5\r\n: 3\n\n\r\n0\r\n\r\n")
+
+    reply, failure = await stream(script)
+
+    assert failure is None
+    assert reply.calls == [START, ("write", b"data: 1\n\ndata: 2\n\n"), ("write", b"data: 3\n\n"), ("end", b"")]
+
+
+class Stalling(RememberingReply):
+    """A client that takes its third piece only when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stalled, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, data: bytes) -> None:
+        if len(self.calls) == 3:
+            self.stalled.set()
+            await self.go_on.wait()
+            await asyncio.sleep(0)
+        await RememberingReply.write(self, data)
+
+
+async def test_a_client_that_stalls_gets_everything_in_order() -> None:
+    """What came meanwhile waits behind the piece that could not be taken, and goes out after it, together."""
+    reply = Stalling()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        for number in range(6):
+            await exchange.send_chunk(b"data: %d\n\n" % number)
+            if number == 4:
+                await asyncio.wait_for(reply.stalled.wait(), 2)
+                await asyncio.sleep(0.05)
+                reply.go_on.set()
+        await exchange.send_chunk(b"")
+
+    async with world(script) as (_, client), client.exchange(build_request()) as answer:
+        assert await relay_stream(answer, reply, TIMES, FRAMING) is None
+
+    assert reply.body == b"".join(b"data: %d\n\n" % number for number in range(6))
+    assert reply.calls[-1][0] == "end"
+
+
+async def test_a_client_that_stalls_does_not_keep_the_relay_from_being_cancelled() -> None:
+    """It leaves while a piece is on its way to it: the request ends at once, and so does the backend's connection."""
+    reply = Stalling()
+    left = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.start_stream()
+        for number in range(4):
+            await exchange.send_chunk(b"data: %d\n\n" % number)
+        await exchange.gone()
+        left.set()
+
+    async with world(script) as (_, client):
+
+        async def relay() -> None:
+            async with client.exchange(build_request()) as answer:
+                await relay_stream(answer, reply, TIMES, FRAMING)
+
+        task = asyncio.create_task(relay())
+        await asyncio.wait_for(reply.stalled.wait(), 2)
+        await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=1)
+        await asyncio.wait_for(left.wait(), 1)
+
+    assert (done, task.cancelled()) == ({task}, True)
+
+
+async def test_what_goes_wrong_in_a_write_is_the_requests_own() -> None:
+    """It is raised where the request is answered, not in the callback of the backend's socket."""
+
+    class Failing(RememberingReply):
+        async def write(self, data: bytes) -> None:
+            raise RuntimeError("no more")
+
+    async with world(chunks(b"data: 1\n\n")) as (_, client), client.exchange(build_request()) as answer:
+        with pytest.raises(RuntimeError, match="no more"):
+            await relay_stream(answer, Failing(), TIMES, FRAMING)
+
+
 async def test_an_unfinished_event_is_held_until_it_ends() -> None:
     """Half an event never goes out; whole ones before it do at once."""
     reply, failure = await stream(chunks(b"data: 1\n\ndata: ", b"2\n", b"\ndata: 3\n\n"))
