@@ -3,11 +3,12 @@
 # make test   install, then run every test
 # make check  format, lint, types, import contracts
 # make attack run every attack we know against a running gateway, print the table
+# make bench  measure the gateway beside nginx and haproxy (Linux, a C compiler); ARGS="--quick" to see that it works
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check attack format lock clean
+.PHONY: demo test check attack bench format lock clean
 
 demo: .venv/run
 	@$(BIN)/python -m gateway demo $${SAY:+--say "$$SAY"} $${PORT:+--port "$$PORT"}
@@ -24,6 +25,9 @@ check: .venv/dev
 attack: .venv/dev
 	$(BIN)/python -m tests.attack
 
+bench: .venv/bench
+	@$(BIN)/python -m tests.bench $(ARGS)
+
 format: .venv/dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -34,9 +38,10 @@ lock: .venv/dev
 	$(PIP) uv
 	$(COMPILE) pyproject.toml --group build -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group build --group test --group check -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 clean:
-	rm -rf .venv .demo .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .demo .bench .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,3 +57,7 @@ clean:
 	$(PIP) --require-hashes -r requirements/dev.txt
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@ .venv/run
+
+.venv/bench: requirements/bench.txt | .venv/run
+	$(PIP) --require-hashes -r requirements/bench.txt
+	@touch $@

@@ -322,7 +322,7 @@ async def test_a_client_that_leaves_in_mid_upload_is_gone_at_the_backend(tmp_pat
 
 
 def signed(path: str, *, method: str = "GET", key: str = KEY, **changes: Any) -> str:
-    given = {"issuer": ISSUER.issuer, "subject": "alice", "method": method, "path": path, "minutes": 5, **changes}
+    given = {"issuer": ISSUER.issuer, "subject": "alice", "method": method, "path": path, "minutes": 60, **changes}
     return f"{path}?signature={UrlSigner(keys=[key], max_minutes=60).sign(SignedObject(**given))}"
 
 
