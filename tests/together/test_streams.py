@@ -33,6 +33,9 @@ class Page:
     async def post(self, body: bytes) -> httpx.Response:
         return await self.client.post(self.url, content=body, headers=self.headers)
 
+    def request(self, body: bytes) -> httpx.Request:
+        return self.client.build_request("POST", self.url, content=body, headers=self.headers)
+
     def stream(self, body: bytes) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         return self.client.stream("POST", self.url, content=body, headers=self.headers)
 

@@ -1,0 +1,121 @@
+"""What an event and a stream cost, counted and not timed: a slow path cannot come back unseen.
+
+The limits leave room for a line or two more, and none for a task, a queue or a second write per event.
+"""
+
+import asyncio
+import gc
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import gateway
+from tests.support.scripted import Exchange
+from tests.together.test_streams import CREATE, PROGRESS, edge, until
+
+GATEWAY = str(Path(gateway.__file__).parent)
+
+
+class Counted:
+    """Calls of the gateway's own functions, in whatever threads begin while it counts."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+
+    def __call__(self, frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(GATEWAY):
+            self.calls[frame.f_code.co_qualname] += 1
+
+
+@contextmanager
+def counting() -> Iterator[Counted]:
+    counted = Counted()
+    threading.setprofile(counted)
+    try:
+        yield counted
+    finally:
+        threading.setprofile(None)
+
+
+class Paced:
+    """A backend that sends the next event when the client has seen the one before."""
+
+    def __init__(self) -> None:
+        self.seen = asyncio.Semaphore(0)
+
+    async def __call__(self, exchange: Exchange) -> None:
+        await exchange.start_stream()
+        chunk = b"%x\r\n%b\r\n" % (len(PROGRESS), PROGRESS)
+        while True:
+            exchange.writer.write(chunk)
+            await asyncio.wait_for(self.seen.acquire(), 10)
+
+
+async def test_an_event_costs_a_dozen_calls_and_wakes_no_task(tmp_path: Path) -> None:
+    """From the backend's socket to the client's in one callback; nothing is made that stays."""
+    script, events = Paced(), 300
+    with counting() as counted:
+        async with edge(tmp_path, script) as (_, page), page.stream(CREATE) as answer:
+            pieces = answer.aiter_raw()
+            for number in range(3 * events):
+                assert await anext(pieces) == PROGRESS
+                if number == events:
+                    before, blocks = counted.calls.copy(), sys.getallocatedblocks()
+                script.seen.release()
+            during = counted.calls - before
+            kept = sys.getallocatedblocks() - blocks
+
+    per_event = {name: calls / (2 * events) for name, calls in during.items() if calls > events / 2}
+    assert sum(per_event.values()) <= 12, per_event
+    assert "ClientProtocol._answer" not in per_event
+    assert kept < events
+
+
+async def test_an_event_is_one_read_and_one_write(tmp_path: Path) -> None:
+    """System calls of the gateway's process, all of its streams together."""
+    script, events = Paced(), 300
+    async with edge(tmp_path, script) as (_, page), page.stream(CREATE) as answer:
+        pieces = answer.aiter_raw()
+        for number in range(2 * events):
+            if number == events:
+                before = calls_of_this_process()
+            await anext(pieces)
+            script.seen.release()
+        reads, writes = (now - then for now, then in zip(calls_of_this_process(), before, strict=True))
+
+    # The test's own client and backend use other system calls (recv and send), which are not counted here.
+    assert max(reads, writes) <= 1.2 * events, (reads, writes)
+
+
+async def test_a_stream_is_one_task(tmp_path: Path) -> None:
+    """Watching the client, time limits and heartbeats need none of their own."""
+    script = Paced()
+    async with edge(tmp_path, script) as (_, page):
+        before = open_tasks()
+        answers = [await page.client.send(page.request(CREATE), stream=True) for _ in range(20)]
+        await until(lambda: sum(open_tasks().values()) - sum(before.values()) >= 20)
+        during = open_tasks() - before
+        for answer in answers:
+            await answer.aclose()
+        left = await until(lambda: not open_tasks() - before)
+
+    assert (during, left) == (Counter({"ClientProtocol._answer": 20}), True)
+
+
+def calls_of_this_process() -> tuple[int, int]:
+    """Reads and writes so far, as Linux counts them."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{os.getpid()}/io").read_text().splitlines())
+    return int(fields["syscr"]), int(fields["syscw"])
+
+
+def open_tasks() -> Counter[str]:
+    """Unfinished tasks of the gateway's code in all loops of this process, by what they run."""
+    tasks = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task) and not thing.done()]
+    codes = [getattr(task.get_coro(), "cr_code", None) for task in tasks]
+    return Counter(code.co_qualname for code in codes if code is not None and code.co_filename.startswith(GATEWAY))
