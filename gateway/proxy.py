@@ -20,11 +20,11 @@ from gateway.backends.routes import RouteTable
 from gateway.chatkit import bodies, frames
 from gateway.chatkit.bodies import ChatKitBody
 from gateway.entrance import Route, answer_preflight, authenticate, check_method, enter_route
-from gateway.errors import BackendTimeout, GatewayError, MalformedRequest, SignInEnded
+from gateway.errors import BackendTimeout, GatewayError, MalformedRequest, RequestTimeout, SignInEnded
 from gateway.identity import Credential, Identity
 from gateway.trust.assertions import HEADER as ASSERTION
 from gateway.trust.assertions import AssertionMint
-from gateway.wire.asgi import Headers, Receive, Scope, Send
+from gateway.wire.asgi import Headers, Receive, Scope, Send, direct_of
 from gateway.wire.headers import only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
 from gateway.wire.reply import INERT, ClientReply
@@ -74,7 +74,7 @@ class Proxy:
         del credential
         scope["headers"] = []
         async with cancel_on_disconnect(scope, receive), exchange as answer:
-            self._limit(answer, route, identity if record.streaming else None)
+            self._limit(scope, answer, route, identity if record.streaming else None)
             record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
 
     async def _read(
@@ -105,20 +105,24 @@ class Proxy:
         request = self._prepare(scope, record, route, credential, identity, data, length=length)
         reply = ClientReply(send, record.answer_headers + INERT)
         async with route.backend.exchange(request) as answer:
-            self._limit(answer, route, None)
+            self._limit(scope, answer, route, None)
             if data is None:
                 await _upload(receive, answer, route)
             async with cancel_on_disconnect(scope, receive):
                 record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
 
-    def _limit(self, answer: Answer, route: Route, user: Identity | None) -> None:
+    def _limit(self, scope: Scope, answer: Answer, route: Route, user: Identity | None) -> None:
         """An answer ends in time; one that is ``user``'s stream also with the token that opened it, or soon after."""
         seconds = route.total_timeout
-        answer.end_in(seconds, lambda: BackendTimeout(f"answer not complete in {seconds:.0f} s (total_timeout)"))
+        answer.end_in(seconds, lambda: _too_late(answer, seconds))
         if user is not None:
             expiry = user.expires_at
             left = expiry + route.expiry_grace.get(user.issuer, 0.0) - self._clock()
             answer.end_in(left, lambda: SignInEnded(f"the token expired at {expiry:.0f} (expiry_grace)"))
+            seconds = min(seconds, left)
+        direct = direct_of(scope)
+        if direct is not None:
+            direct.end_in(seconds)
 
     def _prepare(
         self,
@@ -188,6 +192,13 @@ async def _relay(answer: Answer, reply: ClientReply, route: Route, record: Reque
     error_frame = partial(frames.error_frame_for, request_id=record.request_id)
     framing = frames.ChatKitFraming(max_tail=route.max_event_tail, error_frame=error_frame)
     return await relay_stream(answer, reply, route.times, framing)
+
+
+def _too_late(answer: Answer, seconds: float) -> GatewayError:
+    """Who took the time? A client that is still sending is not the backend's fault."""
+    if answer.is_being_asked:
+        return RequestTimeout(f"request not complete in {seconds:.0f} s (total_timeout)")
+    return BackendTimeout(f"answer not complete in {seconds:.0f} s (total_timeout)")
 
 
 def _backend_path(scope: Scope, route: Route) -> bytes:

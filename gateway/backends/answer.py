@@ -28,6 +28,9 @@ class Wire(Protocol):
 
     def finish_sending(self) -> None: ...
 
+    @property
+    def is_sending(self) -> bool: ...
+
 
 class Answer:
     """One answer of a backend: its head, then its body as it comes.
@@ -76,6 +79,11 @@ class Answer:
         self._deadline = 0.0
         self._end_at = math.inf
         self._end: Callable[[], GatewayError] | None = None
+
+    @property
+    def is_being_asked(self) -> bool:
+        """Is the request's body still on its way?"""
+        return self._connection.is_sending
 
     async def send(self, data: bytes) -> None:
         """Send a piece of the request's body; waits while the backend does not keep up.

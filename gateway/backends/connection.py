@@ -71,6 +71,11 @@ class Connection(asyncio.Protocol):
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def is_sending(self) -> bool:
+        """A body that comes in pieces has not ended."""
+        return self._sending
+
     def send(self, head: bytes, body: bytes | None, *, chunked: bool = False, without_body: bool = False) -> Answer:
         """Send a request; the answer fills as it comes.
 

@@ -27,6 +27,9 @@ class Direct(Protocol):
     def take_body(self) -> bytes | None:
         """The whole body, if it is there already."""
 
+    def end_in(self, seconds: float) -> None:
+        """The answer has to be out by then, however slowly the client takes it."""
+
     def call_when_gone(self, callback: Callable[[], None] | None) -> None:
         """Tell once when the client goes away before its answer is complete; None takes that back."""
 

@@ -9,6 +9,7 @@ Sources: the ASGI specification, HTTP 2.3; RFC 9112 sections 6 and 7; RFC 9110 s
 
 import asyncio
 import http
+import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -53,6 +54,7 @@ class Exchange:
         complete: All of the answer is out.
         gone: The client is, or cannot be answered any more.
         task: What answers.
+        end_at: When the answer has to be out, in the loop's time; the client gets one `write_timeout` more.
     """
 
     __slots__ = (
@@ -63,12 +65,14 @@ class Exchange:
         "_fixed_headers",
         "_head",
         "_is_old",
+        "_is_whole",
         "_left",
         "_news",
         "_on_gone",
         "_wire",
         "_without_body",
         "complete",
+        "end_at",
         "gone",
         "keep_alive",
         "scope",
@@ -83,6 +87,7 @@ class Exchange:
         self.keep_alive = keep_alive
         self.started = self.complete = self.gone = False
         self.task: asyncio.Task[None] | None = None
+        self.end_at = math.inf
         self._wire = wire
         self._fixed_headers = fixed_headers
         self._expects_continue = expects_continue
@@ -92,7 +97,8 @@ class Exchange:
         self._head = b""  # not out yet
         self._left: int | None = None  # bytes of the answer still to come, where its length was declared
         self._body = bytearray()
-        self._ended = False
+        self._ended = False  # and not told yet
+        self._is_whole = False
         self._news: asyncio.Future[None] | None = None
         self._on_gone: Callable[[], None] | None = None
 
@@ -131,6 +137,9 @@ class Exchange:
         body: bytes = self._take_body()["body"]
         return body
 
+    def end_in(self, seconds: float) -> None:
+        self.end_at = self._wire.loop.time() + seconds
+
     def call_when_gone(self, callback: Callable[[], None] | None) -> None:
         self._on_gone = callback
         if self.gone and callback is not None:
@@ -152,7 +161,9 @@ class Exchange:
         self._wake()
 
     def end_body(self) -> None:
-        self._ended = True
+        self._ended = self._is_whole = True
+        # There is nothing left to hold back, and only a socket that is read tells when the client leaves.
+        self._wire.resume_reading()
         self._wake()
 
     def leave(self) -> None:
@@ -177,6 +188,8 @@ class Exchange:
 
     def _write_head(self, status: int, headers: Headers) -> None:
         self._without_body = self._without_body or status in _NO_BODY
+        # The rest of the request's body will not be read, nor what comes behind it.
+        self.keep_alive = self.keep_alive and self._is_whole
         lines = []
         declared = None
         for name, value in (*self._fixed_headers, *headers):
@@ -200,9 +213,10 @@ class Exchange:
         self.started = True
         # It goes out with the first piece of the body if that comes in the same turn of the loop, and by itself if not.
         self._head = _STATUS_LINES[status] + fields + b"\r\n"
-        self._wire.loop.call_soon(self._flush_head)
+        self._wire.loop.call_soon(self.flush_head)
 
-    def _flush_head(self) -> None:
+    def flush_head(self) -> None:
+        """Send the head now, if it waits for a body that may not come."""
         head, self._head = self._head, b""
         if head and not self.gone:
             self._wire.transport.write(head)

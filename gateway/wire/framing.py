@@ -53,7 +53,8 @@ def check_framing(headers: Headers, version: str) -> Framing:
         elif name == b"transfer-encoding":
             codings.append(value.strip(b" ").lower())
         elif name == b"expect":
-            expects_continue = value.lower() == b"100-continue"
+            # RFC 9110 section 10.1.1: ignored in HTTP/1.0.
+            expects_continue = version == "1.1" and value.strip(b" \t").lower() == b"100-continue"
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise MalformedRequest(f"{hosts} Host headers, expected one")
     if len(lengths) > 1 or (lengths and codings):

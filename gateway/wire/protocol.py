@@ -89,9 +89,11 @@ class ClientProtocol(asyncio.Protocol):
         "__weakref__",
         "_addresses",
         "_app",
+        "_around_body",
         "_deadline",
         "_early",
         "_exchange",
+        "_has_body_data",
         "_headers",
         "_is_paused",
         "_limits",
@@ -132,6 +134,8 @@ class ClientProtocol(asyncio.Protocol):
         self._received = 0  # bytes of a head that is not complete yet
         self._parsed = 0  # bytes of the parts of a request that the parser has given
         self._parts = 0  # headers and trailers
+        self._around_body = 0  # bytes of reads that brought nothing of the body they belong to
+        self._has_body_data = False  # in the read under way
         self._url = b""
         self._headers: Headers = []
         self._is_paused = False
@@ -163,15 +167,23 @@ class ClientProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._disarm_write_timer()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.leave()
+        self._let_write()
+        # They hold us and we them: without this only the collector would free a connection's memory.
+        del self._parser
+
+    def eof_received(self) -> None:
+        """The client has closed, or half-closed: browsers and proxies do that when they leave. The transport closes."""
         if self._exchange is not None:
             self._exchange.leave()
-        self._let_write()
-        # The parser holds us and we it: without this only the collector would free a connection's memory.
-        del self._parser
+        self._watch_untaken()
 
     def data_received(self, data: bytes) -> None:
         if self._reading is _NOTHING:
             return
+        self._has_body_data = False
         if self._reading is _HEAD:
             if self._is_answering():
                 self._hold(data)
@@ -186,6 +198,8 @@ class ClientProtocol(asyncio.Protocol):
             self._fail(exc)
         if self._reading is _HEAD and self._received:
             self._await_rest_of_head(len(data))
+        elif self._reading is _BODY:
+            self._count_around_body(len(data))
 
     def pause_writing(self) -> None:
         self.is_full = True
@@ -204,7 +218,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._is_answering():
             raise _Pipelined
         self._disarm_write_timer()
-        self._parsed = self._parts = 0
+        self._parsed = self._parts = self._around_body = 0
         self._url = b""
         self._headers = []
 
@@ -260,6 +274,7 @@ class ClientProtocol(asyncio.Protocol):
         self._state.tasks.add(exchange.task)
 
     def on_body(self, data: bytes) -> None:
+        self._has_body_data = True
         if self._exchange is not None:
             self._exchange.put_body(data)
 
@@ -293,12 +308,11 @@ class ClientProtocol(asyncio.Protocol):
         transport = self.transport
         if transport.is_closing():
             return
-        if transport.get_write_buffer_size():
-            self._arm_write_timer()
+        self._watch_untaken()
         if self._reading is _BODY:
             self._half_close()
         elif not self._is_kept():
-            transport.close()
+            self._close()
         elif self._early:
             early, self._early = self._early, b""
             self.data_received(early)
@@ -307,10 +321,10 @@ class ClientProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """The server stops: close now, or after the answer under way."""
-        if self._exchange is not None and not self._exchange.complete:
+        if self._exchange is not None and not (self._exchange.complete or self._exchange.gone):
             self._exchange.keep_alive = False
         else:
-            self.transport.close()
+            self._close()
 
     async def _answer(self, exchange: Exchange) -> None:
         try:
@@ -324,9 +338,13 @@ class ClientProtocol(asyncio.Protocol):
                 self._refuse(InternalError("the app failed"))
         if not (exchange.complete or exchange.gone):
             # Broken off. A length or chunks tell the client so; without either only a reset does.
-            self.transport.close() if exchange.is_framed else self.transport.abort()
+            exchange.flush_head()
+            self._close() if exchange.is_framed else self.transport.abort()
         if exchange.task is not None:
             self._state.tasks.discard(exchange.task)
+            exchange.task = None
+        # It leads back to the exchange: a request leaves no cycle for the collector.
+        exchange.scope.pop("extensions", None)
 
     # limits
 
@@ -379,11 +397,20 @@ class ClientProtocol(asyncio.Protocol):
         if exchange is not None:
             # Its own body is bad: the app learns that nobody is left to answer.
             exchange.leave()
-        self._reading = _NOTHING
-        if not is_begun:
+        if exchange is not None and is_begun:
+            exchange.flush_head()
+            self._reading = _NOTHING
+            self._close()
+        else:
             self.transport.write(build_refusal(error))
-        self.transport.close()
-        self._arm_write_timer()
+            self._watch_untaken()
+            self._half_close()
+
+    def _count_around_body(self, size: int) -> None:
+        """What comes with a body and is none: the parser tells of a trailer only when it is complete."""
+        self._around_body = 0 if self._has_body_data else self._around_body + size
+        if self._around_body > self._max_head:
+            self._refuse(HeadersTooLarge(f"trailers of more than {self._max_head} bytes"))
 
     def _count(self, size: int) -> None:
         self._parsed += size
@@ -410,7 +437,16 @@ class ClientProtocol(asyncio.Protocol):
         elif self._reading is _HEAD and self._received:
             self._refuse(RequestTimeout(f"headers not complete within {self._limits.head_timeout:g} s"))
         else:
-            self.transport.close()
+            self._close()
+
+    def _close(self) -> None:
+        """Close, once the client has taken what is written; it has `write_timeout` for that."""
+        self.transport.close()
+        self._watch_untaken()
+
+    def _watch_untaken(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self._arm_write_timer()
 
     def _let_write(self) -> None:
         self.is_full = False
@@ -427,13 +463,13 @@ class ClientProtocol(asyncio.Protocol):
         self._write_timer = None
         if not self.transport.get_write_buffer_size():
             return
-        if count_untaken(self.transport) < self._untaken:
+        seconds = self._limits.write_timeout
+        is_over = self._exchange is not None and self.loop.time() > self._exchange.end_at + seconds
+        if count_untaken(self.transport) < self._untaken and not is_over:
             self._arm_write_timer()
             return
-        logger.info(
-            "client cut off",
-            extra={"fields": {"reason": f"took nothing for {self._limits.write_timeout:g} s (write_timeout)"}},
-        )
+        reason = "took too long for its answer" if is_over else f"took nothing for {seconds:g} s (write_timeout)"
+        logger.info("client cut off", extra={"fields": {"reason": reason}})
         self.transport.abort()
 
     def _disarm_write_timer(self) -> None:

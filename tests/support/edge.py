@@ -10,15 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.wire.asgi import Message, Receive, Scope, Send
+from gateway.wire.asgi import Message, Receive, Scope, Send, direct_of
 from gateway.wire.server import DrainTimes, ServerLimits, build_server
 
+LENGTH = (b"content-length", b"1000")
 LIMITS = ServerLimits(max_head=1024, max_headers=10, head_timeout=0.4, keep_alive=2, write_timeout=0.4)
 
 
 @dataclass(slots=True)
 class EdgeApp:
-    """Answers by path: /echo says what it got, /early does not read the body, /stream and /flood go on until told.
+    """Answers by path: /echo says what it got, /early does not read the body, /stream and /flood go on until told,
+    /waiting reads the body and waits for the client to leave, /broken stops within an answer of some length.
 
     Attributes:
         seen: Method and path of each request, in order.
@@ -34,7 +36,13 @@ class EdgeApp:
             await _live(receive, send)
             return
         self.seen.append(f"{scope['method']} {scope['path']}")
-        answers = {"/early": self._early, "/stream": self._stream, "/flood": self._flood}
+        answers = {
+            "/early": self._early,
+            "/stream": self._stream,
+            "/flood": self._flood,
+            "/waiting": self._wait,
+            "/broken": self._break,
+        }
         await answers.get(scope["path"], self._echo)(scope, receive, send)
 
     def start_drain(self) -> None:
@@ -74,6 +82,23 @@ class EdgeApp:
         while not watcher.done():
             await send({"type": "http.response.body", "body": bytes(16384), "more_body": True})
             await asyncio.sleep(0)
+
+    async def _wait(self, scope: Scope, receive: Receive, send: Send) -> None:
+        direct = direct_of(scope)
+        assert direct is not None
+        direct.call_when_gone(lambda: self.left.append(scope["path"]))
+        body = direct.take_body()
+        while body is None:
+            message = await receive()
+            body = None if message["more_body"] else message["body"]
+        while not self.left:  # noqa: ASYNC110  # a callback fills it
+            await asyncio.sleep(0.01)
+
+    async def _break(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = int(scope["query_string"] or b"0")
+        await send(stream_head() if size else {"type": "http.response.start", "status": 200, "headers": [LENGTH]})
+        if size:
+            await send({"type": "http.response.body", "body": bytes(size), "more_body": True})
 
     async def _watch(self, scope: Scope, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -36,20 +37,32 @@ class Page:
     def request(self, body: bytes) -> httpx.Request:
         return self.client.build_request("POST", self.url, content=body, headers=self.headers)
 
+    def raw(self, body: bytes) -> bytes:
+        """The same request, as bytes on the wire."""
+        headers = {**self.headers, "host": "gateway", "content-length": str(len(body))}
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        return "".join(["POST /chatkit HTTP/1.1\r\n", *lines, "\r\n"]).encode() + body
+
     def stream(self, body: bytes) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
         return self.client.stream("POST", self.url, content=body, headers=self.headers)
 
 
 @contextlib.asynccontextmanager
 async def edge(
-    folder: Path, script: Script, *, backend: str = "", route: str = "", exp: float | None = None
+    folder: Path,
+    script: Script,
+    *,
+    server: str = "",
+    backend: str = "",
+    route: str = "",
+    exp: float | None = None,
 ) -> AsyncIterator[tuple[ScriptedBackend, Page]]:
     """The running gateway before a scripted backend; the page's token ends at ``exp``."""
     issuer = Issuer()
     async with scripted_backend(script) as scripted:
         with serve(issuer_app(issuer)) as login:
             url = f"http://127.0.0.1:{scripted.port}/agent"
-            toml = gateway_toml(issuer, f"{login}/jwks", url, backend=backend, route=route)
+            toml = gateway_toml(issuer, f"{login}/jwks", url, server=server, backend=backend, route=route)
             with running_gateway(folder, toml) as url:
                 page = Page(url, issuer.token(exp=exp or time.time() + 3600))
                 async with page.client:
@@ -259,6 +272,28 @@ async def test_a_whole_stream_has_a_time_of_its_own(tmp_path: Path, interval: fl
     assert {event.type for event in before} == {"progress_update"}
     assert isinstance(last, ErrorEvent)
     assert (last.message or "").startswith("The assistant did not answer in time.")
+
+
+async def test_a_slow_reader_does_not_outlast_the_whole_time(tmp_path: Path) -> None:
+    """It takes a little now and then, so that it is never cut for taking nothing; its time is up all the same."""
+    script = Speaking(0.0)
+    server, backend = "write_timeout = 1", "total_timeout = 1"
+    async with edge(tmp_path, script, server=server, backend=backend) as (_, page):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with contextlib.closing(sock):
+            sock.connect(("127.0.0.1", httpx.URL(page.url).port))
+            sock.sendall(page.raw(CREATE))
+            taking = asyncio.create_task(asyncio.to_thread(take_slowly, sock))
+            await asyncio.wait_for(script.left.wait(), 10)
+        await taking
+
+
+def take_slowly(sock: socket.socket) -> None:
+    """8 KB ten times a second, until the other side has had enough."""
+    with contextlib.suppress(OSError):
+        while sock.recv(8192):
+            time.sleep(0.1)
 
 
 async def test_what_a_backend_may_not_say_does_not_come_through(tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ async def test_an_old_reader_does_not_touch_the_next_answer() -> None:
 class PausedWire:
     """A connection that remembers."""
 
+    is_sending = False
+
     def __init__(self) -> None:
         self.calls: list[str] = []
 

@@ -1,9 +1,16 @@
 """One request at a time, and nothing into an answer under way: pipelining, trailers, early answers, stuck clients."""
 
+import contextlib
+import gc
+import socket
+import struct
 import time
+from dataclasses import replace
 
 import pytest
 
+from gateway.wire.exchange import Exchange
+from gateway.wire.protocol import ClientProtocol
 from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
 from tests.support.raw import connected, request
 
@@ -131,6 +138,127 @@ def test_an_early_answer_can_be_read_where_the_connection_would_not_be_kept(vers
         answer = client.read_answer()
 
         assert (answer.status, client.read_to_end()) == (401, b"")
+
+
+@pytest.mark.parametrize("size", [1_000, 60_000, 100_000, 300_000, 900_000])
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_client_that_leaves_is_noticed_whatever_it_sent(size: int, reset: bool) -> None:
+    """A large body pauses the socket; it is read again, or nothing would tell of the end."""
+    app = EdgeApp()
+    with serving(app) as port:
+        with connected(port) as client:
+            client.send(request("/waiting", method="POST", body=bytes(size)))
+            assert wait_for(lambda: app.seen == ["POST /waiting"])
+            time.sleep(0.2)
+            if reset:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        assert wait_for(lambda: app.left == ["/waiting"])
+
+
+def test_a_client_that_half_closes_is_told_at_once_also_while_it_takes_nothing() -> None:
+    """With bytes untaken the connection itself ends later: when they are taken, or after write_timeout."""
+    app = EdgeApp()
+    with serving(app, replace(LIMITS, write_timeout=60)) as port, connected(port, receive_buffer=4096) as client:
+        client.send(request("/flood"))
+        client.read_until(b"\r\n\r\n")
+        time.sleep(0.3)
+        client.sock.shutdown(socket.SHUT_WR)
+
+        assert wait_for(lambda: app.left == ["/flood"])
+
+
+def test_a_broken_answer_that_nobody_takes_does_not_hold_its_socket() -> None:
+    """Closing waits for what is written to be taken, and that has a time."""
+    app = EdgeApp()
+    with serving(app) as port, connected(port, receive_buffer=4096) as client:
+        client.send(request("/broken?6000000"))
+
+        assert wait_for(lambda: app.seen == ["GET /broken"])
+        assert wait_for(lambda: count_protocols() == 0)
+
+
+def test_a_head_goes_out_even_if_nothing_follows() -> None:
+    """A connection closed without a status looks like a stale one, and clients send the request again."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/broken"))
+
+        assert client.read_to_end().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize("piece", [1_000, 100_000])
+def test_a_trailer_without_end_is_refused(piece: int) -> None:
+    """The parser tells of it only at its end; the bytes are counted before."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/echo", CHUNKED) + b"1\r\na\r\n0\r\nA: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                client.send(b"a" * piece)
+        rest = client.read_to_end()
+
+    assert rest.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_in_tiny_chunks_is_read() -> None:
+    """More framing than body, and for longer than a head may be."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/echo", CHUNKED))
+        for _ in range(500):
+            client.send(b"1;extension=1\r\na\r\n")
+        client.send(b"0\r\n\r\n")
+
+        assert client.read_answer().json()["body"] == 500
+
+
+def test_an_early_answer_says_that_the_connection_closes() -> None:
+    """Or a client would send its next request into it."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(request("/early", "Content-Length: 500000", method="POST"))
+
+        assert client.read_answer().headers["connection"] == "close"
+
+
+def test_expect_means_nothing_in_http_1_0() -> None:
+    """RFC 9110 section 10.1.1: it must be ignored."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(b"POST /echo HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}")
+
+        assert client.read_to_end().startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_refusal_can_be_read_though_more_was_sent() -> None:
+    """A close on bytes that were not read would reset the connection, and the refusal with it."""
+    with serving(EdgeApp()) as port, connected(port) as client:
+        client.send(b"GET /echo HTTP/1.1\r\nX-Long: " + b"a" * 1_000_000)
+        time.sleep(0.1)
+
+        assert client.read_answer().status == 431
+
+
+def test_requests_and_connections_leave_nothing_for_the_collector() -> None:
+    """It is told to look seldom. Nothing that was done with leads back to itself."""
+    gc.collect()
+    gc.disable()
+    try:
+        with serving(EdgeApp()) as port:
+            for _ in range(20):
+                with connected(port) as client:
+                    for _ in range(3):
+                        client.send(request("/echo", method="POST", body=b"{}"))
+                        client.read_answer()
+            assert wait_for(lambda: count(Exchange) == 0)
+            assert count(ClientProtocol) == 0
+    finally:
+        gc.enable()
+
+
+def count(kind: type) -> int:
+    return sum(type(thing) is kind for thing in gc.get_objects())
+
+
+def count_protocols() -> int:
+    gc.collect()
+    return count(ClientProtocol)
 
 
 def test_an_answer_to_http_1_0_has_no_chunks() -> None:
