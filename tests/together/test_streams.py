@@ -285,15 +285,15 @@ async def test_a_slow_reader_does_not_outlast_the_whole_time(tmp_path: Path) -> 
             sock.connect(("127.0.0.1", httpx.URL(page.url).port))
             sock.sendall(page.raw(CREATE))
             taking = asyncio.create_task(asyncio.to_thread(take_slowly, sock))
-            await asyncio.wait_for(script.left.wait(), 10)
+            await asyncio.wait_for(script.left.wait(), 6)
         await taking
 
 
 def take_slowly(sock: socket.socket) -> None:
-    """8 KB ten times a second, until the other side has had enough."""
+    """2 KB three times a second, until the other side has had enough."""
     with contextlib.suppress(OSError):
-        while sock.recv(8192):
-            time.sleep(0.1)
+        while sock.recv(2048):
+            time.sleep(0.3)
 
 
 async def test_what_a_backend_may_not_say_does_not_come_through(tmp_path: Path) -> None:
