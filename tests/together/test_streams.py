@@ -216,8 +216,9 @@ class Speaking:
         left: Set when it is let go.
     """
 
-    def __init__(self, interval: float, *, events: int = 10_000) -> None:
+    def __init__(self, interval: float, *, events: int = 10_000, says: bytes = PROGRESS) -> None:
         self._interval = interval
+        self._says = says
         self._events = events
         self.left = asyncio.Event()
 
@@ -226,7 +227,7 @@ class Speaking:
         with contextlib.suppress(ConnectionError):
             await exchange.start_stream()
             for _ in range(self._events):
-                await exchange.send_chunk(PROGRESS)
+                await exchange.send_chunk(self._says)
                 if (await asyncio.wait([gone], timeout=self._interval))[0]:
                     break
             else:
@@ -276,7 +277,7 @@ async def test_a_whole_stream_has_a_time_of_its_own(tmp_path: Path, interval: fl
 
 async def test_a_slow_reader_does_not_outlast_the_whole_time(tmp_path: Path) -> None:
     """It takes a little now and then, so that it is never cut for taking nothing; its time is up all the same."""
-    script = Speaking(0.0)
+    script = Speaking(0.0, says=PROGRESS * 5000)
     server, backend = "write_timeout = 1", "total_timeout = 1"
     async with edge(tmp_path, script, server=server, backend=backend) as (_, page):
         sock = socket.socket()
