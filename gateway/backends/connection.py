@@ -18,6 +18,9 @@ from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError
 # Bytes of status line and headers; browsers and proxies take 8 to 64 KB.
 MAX_HEAD: Final = 64 * 1024
 
+# What a header line has besides name and value.
+_HEADER_REST: Final = len(b": \r\n")
+
 _NO_BODY = frozenset({204, 205, 304})
 
 
@@ -178,7 +181,7 @@ class Connection(asyncio.Protocol):
             raise BackendInvalid("more bytes than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
+        self._head_size += len(name) + len(value) + _HEADER_REST
         if self._head_size > MAX_HEAD:
             raise BackendInvalid(f"headers of more than {MAX_HEAD} bytes")
         self._headers.append((name.lower(), value))

@@ -210,12 +210,18 @@ def _late_refusal(answer: Answer, framing: Framing) -> GatewayError | None:
 
 
 def _is_stream(answer: Answer, framing: Framing) -> bool:
-    return answer.status == 200 and framing.is_event_stream(_content_type(answer))
+    """Compressed it is none: its events could not be told apart, nor could ours be put between them."""
+    is_plain = _header(answer, b"content-encoding") in (None, b"identity")
+    return answer.status == 200 and is_plain and framing.is_event_stream(_content_type(answer))
 
 
 def _content_type(answer: Answer) -> bytes | None:
-    for name, value in answer.headers:
-        if name == b"content-type":
+    return _header(answer, b"content-type")
+
+
+def _header(answer: Answer, name: bytes) -> bytes | None:
+    for key, value in answer.headers:
+        if key == name:
             return value
     return None
 
