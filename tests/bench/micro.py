@@ -42,7 +42,7 @@ def _round(step: Callable[[], object]) -> float:
 
 def build_verifier(issuer: Issuer, *, cache_size: int) -> Verifier:
     async def fetch() -> KeyDocument:
-        return KeyDocument(content=json.dumps(issuer.jwks()).encode(), max_age=None)
+        return KeyDocument(content=json.dumps(issuer.jwks(), separators=(",", ":")).encode(), max_age=None)
 
     rules = ClaimRules(
         issuer=issuer.issuer,
@@ -115,7 +115,7 @@ def main() -> None:
 def _body(size: int) -> bytes:
     message = {"content": [{"type": "input_text", "text": "x" * size}], "attachments": [], "inference_options": {}}
     metadata = {"pageContext": {"url": "https://app.example.com/orders", "title": "Orders"}}
-    return json.dumps({"type": "threads.create", "params": {"input": message}, "metadata": metadata}).encode()
+    return json.dumps({"type": "threads.create", "params": {"input": message}, "metadata": metadata}, separators=(",", ":")).encode()
 
 
 if __name__ == "__main__":
