@@ -115,7 +115,9 @@ def main() -> None:
 def _body(size: int) -> bytes:
     message = {"content": [{"type": "input_text", "text": "x" * size}], "attachments": [], "inference_options": {}}
     metadata = {"pageContext": {"url": "https://app.example.com/orders", "title": "Orders"}}
-    return json.dumps({"type": "threads.create", "params": {"input": message}, "metadata": metadata}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"type": "threads.create", "params": {"input": message}, "metadata": metadata}, separators=(",", ":")
+    ).encode()
 
 
 if __name__ == "__main__":
