@@ -3,11 +3,12 @@
 Rules: stable names, one event per request; a user is a short digest; no token, body or raw claim. A value can break no
 line: JSON escapes, and the console form quotes. Knows of HTTP only what ASGI says.
 
-    event=request  method  request_id  operation  thread_id  user  items  status  code  reason  ended_by
-    first_byte  bytes  duration
+    event=request  method  request_id  operation  thread_id  user  items  tokens_in  tokens_out  usage
+    status  code  reason  ended_by  first_byte  bytes  duration
 
-``items`` is how many the model was given; ``ended_by`` is complete, client, error, unread or shutdown; ``first_byte``
-and ``duration`` are in seconds.
+``items`` is how many the model was given; ``tokens_in`` and ``tokens_out`` are what the answer cost, as the model says,
+and ``usage`` is there, as partial, when that is not all of it; ``ended_by`` is complete, client, error, unread or
+shutdown; ``first_byte`` and ``duration`` are in seconds.
 """
 
 import json

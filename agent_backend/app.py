@@ -15,22 +15,32 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from agent_backend.access_log import AccessLog
-from agent_backend.agent import build_agent
+from agent_backend.attachments import build_attachments
+from agent_backend.choices import Choices
 from agent_backend.endpoint import ChatEndpoint
+from agent_backend.health import Health
+from agent_backend.mcp import McpServers
 from agent_backend.models import ModelChoice, ModelConnection, build_model, build_run_config
+from agent_backend.patient_model import Patience
+from agent_backend.plugin import DEFAULT_AGENT, in_time, load_actions, load_agent
 from agent_backend.problems import Problem
 from agent_backend.rehearsal import rehearse
 from agent_backend.server import AssistantServer
 from agent_backend.settings import Settings
-from agent_backend.store import SqlStore, build_engine
-from agent_backend.store.database import kind_of
+from agent_backend.store import Leases, build_engine
+from agent_backend.store.database import STATEMENT_TIMEOUT, kind_of
 from agent_backend.store.replays import SqlReplays
-from agent_backend.store.schema import current_revision, ensure_schema, known_revision
+from agent_backend.store.schema import ensure_schema
+from agent_backend.store.swaps import SqlSwaps
+from agent_backend.store.usage import SqlUsage
+from agent_backend.titles import TitleWriter
+from agent_backend.tools import TOOL_NAMES
 from agent_backend.trust import GatewayTrust
+from agent_backend.usage import UsageCounter
 
 logger = logging.getLogger(__name__)
 
@@ -50,25 +60,59 @@ def build_app(settings: Settings, *, model: Model | None = None) -> Starlette:
     )
     choice = model_choice(settings)
     connection = ModelConnection(model=model) if model else build_model(choice)
-    server = AssistantServer(
-        store=SqlStore(engine=engine),
-        agent=build_agent(connection.model),
-        run_config=build_run_config(export_traces=settings.tracing.export, api_key=choice.api_key),
-        max_items=settings.history.max_items,
+    usage = UsageCounter(
+        store=SqlUsage(engine=engine),
+        write_timeout=settings.usage.write_timeout,
+        max_pending=settings.usage.max_pending,
     )
-    health = Health(engine=engine, trust=trust)
+    run_config = build_run_config(
+        export_traces=settings.tracing.export,
+        api_key=choice.api_key,
+        provider=connection.provider,
+        include_usage=choice.include_usage,
+    )
+    titles = TitleWriter(
+        model=connection.model,
+        run_config=run_config,
+        store=SqlSwaps(engine=engine),
+        usage=usage,
+        timeout=settings.titles.timeout,
+    )
+    mcp = McpServers(table.choice(name) for name, table in settings.mcp.items())
+    attachments = build_attachments(settings.attachments, engine=engine, trust=trust)
+    server = AssistantServer(
+        store=attachments.store,
+        build_agent=in_time(load_agent(settings.agent), timeout=settings.agent_timeout),
+        model=connection.model,
+        run_config=run_config,
+        max_items=settings.history.max_items,
+        max_tokens=settings.history.max_tokens,
+        actions=load_actions(settings.actions),
+        choices=composer_choices(settings, connection),
+        titles=titles if settings.titles.by_model and choice.provider != "offline" else None,
+        usage=usage,
+        leases=Leases(engine=engine, seconds=settings.turns.lease, wait=settings.turns.wait),
+        mcp=mcp,
+        attachment_store=attachments.desk,
+        prepare_attachments=attachments.prepare,
+    )
+    health = Health(engine=engine, trust=trust, attachments=attachments.check)
 
     chat = ChatEndpoint(trust=trust, server=server)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        mcp.warn()
         await ensure_schema(engine)  # opens the first connection, too
         await rehearse()
         if not await trust.warm_up():
             logger.warning("no keys of the gateway yet", extra={"url": str(settings.gateway.jwks_url)})
-        yield
+        async with attachments.running():
+            yield
         await chat.finish()
-        await server.finish_savings()
+        await mcp.aclose()
+        await titles.finish()
+        await usage.finish()
         await connection.aclose()
         await trust.aclose()
         await engine.dispose()
@@ -76,6 +120,7 @@ def build_app(settings: Settings, *, model: Model | None = None) -> Starlette:
     return Starlette(
         routes=[
             Route(settings.server.path, chat.answer, methods=["POST"]),
+            *attachments.routes,
             Route("/livez", health.live),
             Route("/readyz", health.ready),
         ],
@@ -85,10 +130,13 @@ def build_app(settings: Settings, *, model: Model | None = None) -> Starlette:
     )
 
 
-def engine_of(settings: Settings) -> AsyncEngine:
+def engine_of(settings: Settings, *, statement_timeout: float | None = STATEMENT_TIMEOUT) -> AsyncEngine:
     database = settings.database
     return build_engine(
-        database.url.get_secret_value(), pool_size=database.pool_size, pool_timeout=database.pool_timeout
+        database.url.get_secret_value(),
+        pool_size=database.pool_size,
+        pool_timeout=database.pool_timeout,
+        statement_timeout=statement_timeout,
     )
 
 
@@ -100,38 +148,29 @@ def model_choice(settings: Settings) -> ModelChoice:
         api_key=model.api_key.get_secret_value() if model.api_key else None,
         name=model.name,
         api=model.api,
-        timeout=model.timeout,
+        include_usage=model.include_usage,
+        connect_timeout=model.connect_timeout,
+        patience=Patience(
+            first_token_timeout=model.first_token_timeout,
+            token_timeout=model.token_timeout,
+            answer_timeout=model.answer_timeout,
+            retries=model.retries,
+            retry_wait=model.retry_wait,
+            max_retry_wait=model.max_retry_wait,
+        ),
         word_delay=model.word_delay,
     )
 
 
-class Health:
-    """Is the process alive; can it do its work."""
-
-    def __init__(self, *, engine: AsyncEngine, trust: GatewayTrust) -> None:
-        self._engine = engine
-        self._trust = trust
-
-    async def live(self, request: Request) -> Response:
-        return JSONResponse({"status": "alive"})
-
-    async def ready(self, request: Request) -> Response:
-        """200 when the database answers with the schema we know and the gateway's keys can be had; else 503."""
-        checks = {"database": await self._check_database(), "gateway_keys": await self._check_keys()}
-        is_ready = all(state == "ok" for state in checks.values())
-        content = {"status": "ready" if is_ready else "not ready", "checks": checks}
-        return JSONResponse(content, status_code=200 if is_ready else 503)
-
-    async def _check_database(self) -> str:
-        try:
-            revision = await current_revision(self._engine)
-        except Exception as exc:  # whatever the driver raises, the database cannot be used now
-            logger.warning("database not reachable", extra={"error": type(exc).__name__})
-            return "unreachable"
-        return "ok" if revision == known_revision() else "schema unknown"
-
-    async def _check_keys(self) -> str:
-        return "ok" if await self._trust.warm_up() else "unavailable"
+def composer_choices(settings: Settings, connection: ModelConnection) -> Choices:
+    """What users may choose: what is listed; without a list of tools, the default agent's own."""
+    tools = settings.composer.tools
+    if tools is None:
+        tools = TOOL_NAMES if settings.agent == DEFAULT_AGENT else ()
+    return Choices(
+        tools=frozenset(tools),
+        models={name: connection.provider.get_model(name) for name in settings.composer.models},
+    )
 
 
 class HttpProblem(Problem):

@@ -65,7 +65,11 @@ class PageContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """One verified request. ``notes`` gathers what its log line will say; it is no part of the request's identity."""
+    """One verified request. ``notes`` gathers what its log line will say; it is no part of the request's identity.
+
+    ``lease`` is the name by which a turn holds its thread; the store refuses writes of a turn that lost it.
+    ``last_known``: what a turn last read or saved, by id: its thread, see `SqlStore.begin_turn`, and widgets.
+    """
 
     user: User
     request_id: str
@@ -73,7 +77,9 @@ class RequestContext:
     page: PageContext | None = None
     token: str | None = field(default=None, repr=False)
     body: bytes = field(default=b"", repr=False)
+    lease: str | None = field(default=None, repr=False)
     notes: dict[str, str | int] = field(default_factory=dict, repr=False, compare=False)
+    last_known: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def owner(self) -> Owner:

@@ -1,16 +1,13 @@
 """The one POST: assertion, operation, answer; and the stream, which ends the moment its reader is gone.
 
-Rules: a stream is driven by one task, which is cancelled when the client leaves, and never while it waits for the
-client: so a cancellation always arrives inside ChatKit's generators, and they can save what was said so far. The queue
-between the two holds what a slow reader has not taken, up to a limit.
+Rules: the stream itself is driven elsewhere (`stream`); here it is sent, and stopped when nobody reads it any more.
 """
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import AsyncIterable
 
-from chatkit.server import NonStreamingResult, StreamingResult
+from chatkit.server import NonStreamingResult
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -18,10 +15,9 @@ from starlette.types import Message, Receive, Scope, Send
 from agent_backend.access_log import Notes, notes_of
 from agent_backend.problems import Problem
 from agent_backend.server import AssistantServer
+from agent_backend.stream import DrivenStream
 from agent_backend.trust import GatewayTrust
 
-# Bytes an answer may be ahead of its reader. Far above any answer in words; a reader this far behind has stopped.
-MAX_UNREAD = 8 * 1024 * 1024
 # Seconds for streams to end once they were cut; saving a partial answer takes milliseconds.
 FINISH_TIMEOUT = 3.0
 # The end of an answer that stops short with us: asking again is the right thing to do.
@@ -62,7 +58,7 @@ class ChatEndpoint:
         verified = await self._trust.authenticate(request)
         notes.update(request_id=verified.request_id, user=verified.user.digest)
         context = dataclasses.replace(verified, notes=notes)
-        result = await self._server.process(context.body, context)
+        result = await self._server.process(context.body, context, is_gone=request.is_disconnected)
         if isinstance(result, NonStreamingResult):
             # One user's own: no cache may keep it for another.
             return Response(result.json, media_type="application/json", headers={"cache-control": "no-store"})
@@ -72,24 +68,24 @@ class ChatEndpoint:
 class EventStream(Response):
     """A `text/event-stream` that stops its source within moments of the client's leaving."""
 
-    def __init__(self, source: StreamingResult, *, notes: Notes, streams: set[asyncio.Task[None]]) -> None:
+    def __init__(self, source: DrivenStream, *, notes: Notes, streams: set[asyncio.Task[None]]) -> None:
         super().__init__(media_type="text/event-stream", headers=STREAM_HEADERS)
         # Response counts its (empty) body; a stream has no length.
         del self.headers["content-length"]
         self._source = source
         self._notes = notes
-        self._streams = streams
+        self._driver = source.start()
+        streams.add(self._driver)
+        self._driver.add_done_callback(streams.discard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        outbox = Outbox()
-        driver = self._start_driver(outbox)
-        watcher = asyncio.create_task(watch(receive, driver))
+        watcher = asyncio.create_task(watch(receive, self._source))
         try:
-            async for frame in outbox:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for frame in self._source.outbox:
                 await send(part(frame))
-            if driver.cancelled():
-                self._notes["ended_by"] = ended_by(watcher, outbox)
+            if is_broken(self._driver):
+                self._notes["ended_by"] = self._ended_by(watcher)
                 await send(part(INTERRUPTED))
         except asyncio.CancelledError:
             # Only a server that stops cancels a request, and this is the request's end: nobody above waits for the
@@ -97,74 +93,33 @@ class EventStream(Response):
             self._notes["ended_by"] = "shutdown"
             await send(part(INTERRUPTED))
         finally:
-            await stop(watcher, driver)
+            watcher.cancel()
+            await self._source.aclose()
+            await asyncio.wait([watcher])
             await send(part(b"", more=False))
 
-    def _start_driver(self, outbox: "Outbox") -> asyncio.Task[None]:
-        driver = asyncio.create_task(drive(self._source, outbox))
-        # Not in the driver itself: a task cancelled before its first step never gets to its `finally`.
-        driver.add_done_callback(lambda _: outbox.close())
-        self._streams.add(driver)
-        driver.add_done_callback(self._streams.discard)
-        return driver
+    def _ended_by(self, watcher: asyncio.Task[None]) -> str:
+        """Who cut the stream: a client that left, a client that stopped reading, or something inside."""
+        if watcher.done():
+            return "client"
+        return "unread" if self._source.outbox.is_overfull else "error"
 
 
 def part(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.response.body", "body": body, "more_body": more}
 
 
-def ended_by(watcher: asyncio.Task[None], outbox: "Outbox") -> str:
-    """Who cut the stream: a client that left, a client that stopped reading, or something inside."""
-    if watcher.done():
-        return "client"
-    return "unread" if outbox.is_overfull else "error"
+def is_broken(driver: asyncio.Task[None]) -> bool:
+    """It ended before its own end. Every failure of a turn is told in its stream; one of the guard itself is not."""
+    if driver.cancelled():
+        return True
+    if driver.exception():
+        logger.error("a stream broke", exc_info=driver.exception())
+    return driver.exception() is not None
 
 
-class Outbox:
-    """Frames on their way out. Putting never waits; taking does."""
-
-    def __init__(self) -> None:
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._unread = 0
-        self.is_overfull = False
-
-    def put(self, frame: bytes) -> None:
-        self._unread += len(frame)
-        self.is_overfull = self.is_overfull or self._unread > MAX_UNREAD
-        self._frames.put_nowait(frame)
-
-    def close(self) -> None:
-        self._frames.put_nowait(None)
-
-    def __aiter__(self) -> "Outbox":
-        return self
-
-    async def __anext__(self) -> bytes:
-        frame = await self._frames.get()
-        if frame is None:
-            raise StopAsyncIteration
-        self._unread -= len(frame)
-        return frame
-
-
-async def drive(source: AsyncIterable[bytes], outbox: Outbox) -> None:
-    """Move every frame of the source to the outbox. Waits for the source only, never for the reader."""
-    driver = asyncio.current_task()
-    async for frame in source:
-        outbox.put(frame)
-        if outbox.is_overfull and driver is not None:
-            driver.cancel()
-
-
-async def watch(receive: Receive, driver: asyncio.Task[None]) -> None:
-    """Cancel the driver when the client has left. The body was read before: only a disconnect can come."""
+async def watch(receive: Receive, source: DrivenStream) -> None:
+    """Stop the answer when the client has left. The body was read before: only a disconnect can come."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    driver.cancel()
-
-
-async def stop(*tasks: asyncio.Task[None]) -> None:
-    """Cancel what still runs, and wait until it has ended."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
+    source.cancel()

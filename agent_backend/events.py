@@ -1,7 +1,8 @@
 """Between the agent's run and ChatKit's events: stopping well, and names of our own.
 
 Rules: a run that is no longer wanted is told to stop, and then read to its end, so that nothing is left running behind
-it. Items get ids of our making, one per message, whatever the model calls them. Knows nothing of threads or storage.
+it. Items get ids of our making, one per message, whatever the model calls them. A widget is whole or it is not there.
+Knows nothing of threads or storage.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from chatkit.types import (
     ThreadItemRemovedEvent,
     ThreadItemUpdatedEvent,
     ThreadStreamEvent,
+    WidgetItem,
 )
 
 # Seconds for a stopped run to end by itself. It has nothing left to do but close a socket.
@@ -65,7 +67,9 @@ async def with_own_ids(
 ) -> AsyncIterator[ThreadStreamEvent]:
     """Rename assistant messages and client tool calls, each to one new id.
 
-    Chat-completions models call every message ``__fake_id__``: a second answer would overwrite the first.
+    Chat-completions models call every message ``__fake_id__``: a second answer would overwrite the first. Some number
+    their tool calls anew in each answer: the history would hold two of one name, which they refuse. Call and output are
+    one item, so they go on belonging together.
     """
     names: dict[str, str] = {}
     async for event in events:
@@ -73,10 +77,36 @@ async def with_own_ids(
             case ThreadItemAddedEvent(item=AssistantMessageItem() as item):
                 names[item.id] = new_id()
                 yield event.model_copy(update={"item": item.model_copy(update={"id": names[item.id]})})
-            case ThreadItemDoneEvent(item=AssistantMessageItem() | ClientToolCallItem() as item):
+            case ThreadItemDoneEvent(item=AssistantMessageItem() as item):
                 own = names.pop(item.id, None) or new_id()
                 yield event.model_copy(update={"item": item.model_copy(update={"id": own})})
+            case ThreadItemDoneEvent(item=ClientToolCallItem() as item):
+                own = new_id()
+                yield event.model_copy(update={"item": item.model_copy(update={"id": own, "call_id": own})})
             case ThreadItemUpdatedEvent(item_id=name) | ThreadItemRemovedEvent(item_id=name):
                 yield event.model_copy(update={"item_id": names.get(name, name)})
             case _:
                 yield event
+
+
+async def without_halves(events: AsyncIterator[ThreadStreamEvent]) -> AsyncIterator[ThreadStreamEvent]:
+    """Take back widgets that were begun and never finished.
+
+    A tool that draws a widget bit by bit and fails half-way leaves one on the screen that is in no store: its buttons
+    would do nothing. Not messages: what was said is read by now, and stands above the error.
+    """
+    begun: set[str] = set()
+    try:
+        async for event in events:
+            match event:
+                case ThreadItemAddedEvent(item=WidgetItem(id=name)):
+                    begun.add(name)
+                case ThreadItemDoneEvent(item=WidgetItem(id=name)) | ThreadItemRemovedEvent(item_id=name):
+                    begun.discard(name)
+            yield event
+    except Exception:
+        for name in begun:
+            yield ThreadItemRemovedEvent(item_id=name)
+        raise
+    for name in begun:
+        yield ThreadItemRemovedEvent(item_id=name)

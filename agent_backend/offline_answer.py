@@ -13,23 +13,65 @@ from agents import TResponseInputItem
 
 from agent_backend.history import PAGE_CLOSING, PAGE_OPENING
 
-# Characters repeated from an earlier message.
+# Characters repeated from an earlier message, and from what a tool or a form gave.
 MAX_QUOTE = 300
+MAX_RESULT = 1000
+TEXTS = ("input_text", "output_text")
+# What stands in a message of the user's role that the user did not write.
+MARKS = (PAGE_OPENING, "<HiddenContext>", "<Widget>", "<StructuredInput>", "<Steps>")
 
 
 def compose_answer(instructions: str, items: str | Sequence[TResponseInputItem]) -> str:
-    """The answer to the last message of the user, from what the model was given."""
+    """The answer to what came last, from what the model was given."""
     texts = [items] if isinstance(items, str) else list(user_texts(items))
+    result = None if isinstance(items, str) else describe_result(items)
+    if result:
+        return result
     page = next((read_page_facts(text) for text in reversed(texts) if PAGE_OPENING in text), {})
-    said = [text for text in texts if PAGE_OPENING not in text and "<HiddenContext>" not in text]
+    said = [text for text in texts if is_said(text)]
     return " ".join(
         [
             "I am the offline model: no language model is connected, so I can only tell you what I was given.",
             describe_user(dict(read_facts(instructions))),
             describe_page(page),
+            *describe_mentions(said[-1:]),
             describe_earlier(said[:-1]),
         ]
     )
+
+
+def is_said(text: str) -> bool:
+    """The user wrote it themselves."""
+    return not any(mark in text for mark in MARKS) and not text.startswith("(")
+
+
+def said_last(items: str | Sequence[TResponseInputItem]) -> str | None:
+    """The user's message when it is the last thing there is; None when something came after it."""
+    if isinstance(items, str):
+        return items
+    last = list(user_texts(items[-1:]))
+    return last[0] if last and is_said(last[0]) else None
+
+
+def describe_result(items: Sequence[TResponseInputItem]) -> str | None:
+    """What a tool, a form or a button gave, when that came last."""
+    last: Any = items[-1] if items else {}
+    if last.get("type") == "function_call_output":
+        calls: list[Any] = list(items)
+        names = {call["call_id"]: call["name"] for call in calls if call.get("type") == "function_call"}
+        return f"{names.get(last['call_id'], 'The tool')} gave me this: {text_of(last['output'])[:MAX_RESULT]}"
+    text = next(user_texts([last]), "")
+    for mark, opening in (("StructuredInput", "Thank you. You answered:"), ("HiddenContext", "I was told:")):
+        if f"<{mark}>" in text:
+            inner = text.partition(f"<{mark}>")[2].partition(f"</{mark}>")[0].strip()
+            return f"{opening}\n\n{inner[:MAX_RESULT]}"
+    return None
+
+
+def describe_mentions(said: Sequence[str]) -> Iterator[str]:
+    """What the composer's tags stand for."""
+    for name, known in re.findall(r"^@(.+?) stands for: (\{.*)$", "\n".join(said), re.MULTILINE):
+        yield f"You mentioned {name}, which came with {known[:MAX_QUOTE]}."
 
 
 def describe_user(facts: dict[str, str]) -> str:
@@ -64,7 +106,7 @@ def user_texts(items: Sequence[TResponseInputItem]) -> Iterator[str]:
 def text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
-    return "\n".join(part["text"] for part in content or [] if part.get("type") == "input_text")
+    return "\n".join(part["text"] for part in content or [] if part.get("type") in TEXTS)
 
 
 def read_facts(instructions: str) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from chatkit.store import NotFoundError, Store
 from chatkit.types import (
+    AttachmentsDeleteReq,
     ChatKitReq,
     ClientToolCallItem,
     ItemsFeedbackReq,
@@ -25,7 +26,14 @@ from chatkit.types import (
 )
 
 from agent_backend.context import RequestContext
-from agent_backend.problems import Conflict, InvalidRequest
+from agent_backend.problems import (
+    AttachmentElsewhere,
+    AttachmentNotUploaded,
+    Conflict,
+    InvalidRequest,
+    ThreadClosed,
+    ThreadLocked,
+)
 
 # Ids in one request: a message has a handful of attachments, feedback is about one item or two.
 MAX_IDS = 100
@@ -40,7 +48,7 @@ async def check_request(store: ChatStore, request: ChatKitReq, context: RequestC
             await check_attachments(store, params.input.attachments, context)
         case ThreadsAddUserMessageReq(params=params):
             await check_open(store, params.thread_id, context)
-            await check_attachments(store, params.input.attachments, context)
+            await check_attachments(store, params.input.attachments, context, thread_id=params.thread_id)
         case ThreadsAddClientToolOutputReq(params=params):
             await check_open(store, params.thread_id, context)
             await check_pending_call(store, params.thread_id, context)
@@ -55,19 +63,36 @@ async def check_request(store: ChatStore, request: ChatKitReq, context: RequestC
             await check_sender(store, params.thread_id, params.item_id, context)
         case ItemsFeedbackReq(params=params):
             check_count(params.item_ids)
+        case AttachmentsDeleteReq(params=params):
+            # ChatKitServer deletes the bytes first, and asks whose they were after.
+            await store.load_attachment(params.attachment_id, context)
 
 
 async def check_open(store: ChatStore, thread_id: str, context: RequestContext) -> None:
-    """The thread is there and takes messages. ChatKitServer keeps the status and enforces it nowhere."""
+    """The thread is there and takes new turns. ChatKitServer keeps the status and enforces it nowhere.
+
+    A 409 with a `message`, and no `notice` in a stream: it is final for ChatKit, nothing has begun that would have to
+    be taken back, and the page shows the message. Who has it open sees the thread's status and its reason anyway.
+    Renaming, feedback and deletion are not asked for here: a locked thread is still its owner's.
+    """
     thread = await store.load_thread(thread_id, context)
-    if thread.status.type != "active":
-        raise Conflict(f"thread {thread_id} is {thread.status.type}")
+    if thread.status.type == "locked":
+        raise ThreadLocked(thread_id)
+    if thread.status.type == "closed":
+        raise ThreadClosed(thread_id)
 
 
-async def check_attachments(store: ChatStore, attachment_ids: Sequence[str], context: RequestContext) -> None:
+async def check_attachments(
+    store: ChatStore, attachment_ids: Sequence[str], context: RequestContext, *, thread_id: str | None = None
+) -> None:
+    """Uploaded, and in no other thread: an attachment is deleted with its thread."""
     check_count(attachment_ids)
     for attachment_id in attachment_ids:
-        await store.load_attachment(attachment_id, context)
+        attachment = await store.load_attachment(attachment_id, context)
+        if attachment.upload_descriptor is not None:
+            raise AttachmentNotUploaded(attachment_id)
+        if attachment.thread_id not in (None, thread_id):
+            raise AttachmentElsewhere(attachment_id)
 
 
 async def check_pending_call(store: ChatStore, thread_id: str, context: RequestContext) -> None:

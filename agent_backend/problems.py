@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+# Seconds after which a 503 is worth asking again: a failover or a restart takes some.
+RETRY_LATER: Mapping[str, str] = {"retry-after": "5"}
+
 
 class Problem(Exception):
     """A refusal or failure that becomes an answer. The exception's text is for operators only."""
@@ -45,18 +48,30 @@ class KeysUnavailable(Problem):
     status = 503
     code = "keys_unavailable"
     message = "We cannot check the gateway's signature right now. Please try again."
+    headers: Mapping[str, str] = RETRY_LATER
 
 
 class ReplayMemoryFull(Problem):
     status = 503
     code = "replay_memory_full"
     message = "Too many requests at once. Please try again."
+    headers: Mapping[str, str] = RETRY_LATER
 
 
 class ReplaysUnavailable(Problem):
     status = 503
     code = "replays_unavailable"
     message = "We cannot check the gateway's assertion right now. Please try again."
+    headers: Mapping[str, str] = RETRY_LATER
+
+
+class DatabaseUnavailable(Problem):
+    """It does not answer, has no connection free in time, or was cut off; not a mistake of ours."""
+
+    status = 503
+    code = "database_unavailable"
+    message = "We cannot reach our data right now. Please try again in a moment."
+    headers: Mapping[str, str] = RETRY_LATER
 
 
 class BodyTooLarge(Problem):
@@ -71,6 +86,14 @@ class BodyIncomplete(Problem):
     status = 400
     code = "body_incomplete"
     message = "The request ended too early."
+
+
+class ClientLeft(Problem):
+    """Nobody waits for the answer any more, and none was begun. Nobody reads this one either; the log does."""
+
+    status = 400
+    code = "client_left"
+    message = "The request was given up."
 
 
 class InvalidRequest(Problem):
@@ -101,6 +124,35 @@ class Conflict(Problem):
     status = 409
     code = "conflict"
     message = "That cannot be done in this conversation now."
+
+
+class ThreadBusy(Conflict):
+    """Another turn is under way in this thread, in this process or in another."""
+
+    code = "thread_busy"
+    message = "An answer is still being written in this conversation. Please wait until it is finished."
+
+
+class ThreadLocked(Conflict):
+    code = "thread_locked"
+    message = "This conversation is locked: it takes no new messages."
+
+
+class ThreadClosed(Conflict):
+    code = "thread_closed"
+    message = "This conversation is closed: it takes no new messages. Please start a new one."
+
+
+class AttachmentNotUploaded(Conflict):
+    code = "attachment_not_uploaded"
+    message = "An attachment has not been uploaded yet. Please wait a moment and send again."
+
+
+class AttachmentElsewhere(Conflict):
+    """It was sent in another thread, and goes when that one goes."""
+
+    code = "attachment_elsewhere"
+    message = "An attachment belongs to another conversation. Please attach the file again."
 
 
 async def answer_problem(request: Request, exc: Exception) -> Response:

@@ -31,7 +31,8 @@ async def rehearse() -> int:
         await migrate(engine)
         server = AssistantServer(
             store=SqlStore(engine=engine),
-            agent=build_agent(OfflineModel(word_delay=0)),
+            build_agent=build_agent,
+            model=OfflineModel(word_delay=0),
             run_config=build_run_config(export_traces=False),
         )
         result = await server.process(REQUEST, NOBODY)

@@ -1,204 +1,194 @@
-"""AssistantServer: what to do with one ChatKit operation, for one verified user.
+"""AssistantServer: one agent that answers, for one verified user at a time.
 
-Rules: what cannot be done is refused before a stream begins (`preconditions`). Once it has begun, whatever goes wrong
-becomes exactly one `error` event. A stream that is cancelled stops the model, and keeps what was said so far. All times
-leave in UTC. Knows nothing of HTTP; the endpoint is in `endpoint`.
-
-It overrides a few methods that ChatKitServer calls its own (`_process_streaming`, `_serialize`): the package is pinned
-to one minor version, and the tests of this module hold each of them.
+Rules: what holds for any answer is in `guarded_server`. Here: an agent is built for each turn from its thread, its user
+and the tools they may use; when nobody wants its answer any more it is stopped. Knows nothing of HTTP: that is
+`endpoint`.
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from agents import Agent, RunConfig, Runner
+from agents import Model, RunConfig, Runner
+from chatkit.actions import Action
 from chatkit.agents import AgentContext, stream_agent_response
-from chatkit.errors import ErrorCode
-from chatkit.server import ChatKitServer, NonStreamingResult, StreamingResult
-from chatkit.store import NotFoundError
+from chatkit.errors import CustomStreamError
+from chatkit.store import AttachmentStore
 from chatkit.types import (
-    AttachmentsCreateReq,
-    AttachmentsDeleteReq,
     ChatKitReq,
-    ErrorEvent,
-    FeedbackKind,
-    InputTranscribeReq,
     ProgressUpdateEvent,
-    StreamingReq,
-    ThreadCreatedEvent,
-    ThreadItem,
+    StreamOptionsEvent,
+    SyncCustomActionResponse,
+    ThreadItemDoneEvent,
+    ThreadItemReplacedEvent,
     ThreadMetadata,
-    ThreadsCustomActionReq,
-    ThreadsSyncCustomActionReq,
     ThreadStreamEvent,
+    ThreadUpdatedEvent,
     UserMessageItem,
-    UserMessageTextContent,
-    is_streaming_req,
+    WidgetItem,
 )
-from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from agent_backend.agent import ChatContext
+from agent_backend.actions import ActionTable
+from agent_backend.choices import Choices
+from agent_backend.clicks import Clicks
 from agent_backend.context import RequestContext
-from agent_backend.events import until_cancelled, with_own_ids
-from agent_backend.history import build_input, load_history
-from agent_backend.preconditions import check_request
-from agent_backend.problems import InvalidRequest, NotFound, NotSupported
-from agent_backend.store import SqlStore
-from agent_backend.store.times import in_utc
-
-# Items of a thread the model is given: some twenty turns, as much as people refer back to.
-MAX_ITEMS = 40
-# Characters of a thread's title: one line in the list of conversations.
-MAX_TITLE = 60
-
-# Operations ChatKitServer leaves to a method that its subclass may have.
-NEEDED_METHODS: dict[type, str] = {
-    ThreadsCustomActionReq: "action",
-    ThreadsSyncCustomActionReq: "sync_action",
-    InputTranscribeReq: "transcribe",
-}
-REQUEST = TypeAdapter[ChatKitReq](ChatKitReq)
-logger = logging.getLogger(__name__)
+from agent_backend.conversion import PrepareAttachments, name_all
+from agent_backend.events import until_cancelled, with_own_ids, without_halves
+from agent_backend.guarded_server import GuardedServer
+from agent_backend.history import MAX_ITEMS, MAX_TOKENS, build_input, load_history
+from agent_backend.mcp import McpServers, TurnTools
+from agent_backend.model_failures import ModelFailure
+from agent_backend.plugin import make_agent
+from agent_backend.problems import Problem
+from agent_backend.store import Leases, SqlStore
+from agent_backend.titles import TitleWriter, title_of, with_title
+from agent_backend.turn import BuildAgent, ChatContext, Turn
+from agent_backend.usage import UsageCounter, tokens_of
 
 
-class AssistantServer(ChatKitServer[RequestContext]):
+class AssistantServer(GuardedServer):
     """One agent, one store, any number of users."""
 
     def __init__(
-        self, *, store: SqlStore, agent: Agent[ChatContext], run_config: RunConfig, max_items: int = MAX_ITEMS
+        self,
+        *,
+        store: SqlStore,
+        build_agent: BuildAgent,
+        model: Model,
+        run_config: RunConfig,
+        max_items: int = MAX_ITEMS,
+        max_tokens: int = MAX_TOKENS,
+        actions: ActionTable | None = None,
+        choices: Choices | None = None,
+        titles: TitleWriter | None = None,
+        usage: UsageCounter | None = None,
+        leases: Leases | None = None,
+        mcp: McpServers | None = None,
+        attachment_store: AttachmentStore[RequestContext] | None = None,
+        prepare_attachments: PrepareAttachments | None = None,
     ) -> None:
-        super().__init__(store)
-        self._sql = store
-        self._agent = agent
+        super().__init__(store=store, leases=leases, attachment_store=attachment_store)
+        self._build_agent = build_agent
+        self._model = model
         self._run_config = run_config
         self._max_items = max_items
-        self._savings: set[asyncio.Task[None]] = set()
-
-    def __repr__(self) -> str:
-        return f"<AssistantServer {self._agent.name} {self._sql!r}>"
-
-    async def process(
-        self, request: str | bytes | bytearray, context: RequestContext
-    ) -> StreamingResult | NonStreamingResult:
-        """One operation. Raises a `Problem` for what cannot be done, always before a stream has begun."""
-        parsed = parse_request(request)
-        note_request(context, parsed)
-        try:
-            await check_request(self.store, parsed, context)
-            self._check_supported(parsed)
-            if is_streaming_req(parsed):
-                return StreamingResult(self._process_streaming(parsed, context))
-            return NonStreamingResult(await self._process_non_streaming(parsed, context))
-        except NotFoundError as exc:
-            raise NotFound(str(exc)) from exc
+        self._max_tokens = max_tokens
+        self._clicks = Clicks(store=store, actions=actions or ActionTable())
+        self._choices = choices or Choices()
+        self._titles = titles
+        self._usage = usage or UsageCounter()
+        self._mcp = mcp or McpServers()
+        self._prepare_attachments = prepare_attachments or name_all
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Ask the agent, and stream what it says. Without a message too: after a tool's output, for example."""
-        if thread.title is None and input_user_message is not None:
-            thread.title = title_of(input_user_message)
+        better_title: asyncio.Task[str | None] | None = None
+        if thread.title is None and input_user_message and (title := title_of(input_user_message)):
+            thread.title = title
+            # ChatKit saves a changed thread with the next event. One that says nothing new: it waits for no model.
+            yield StreamOptionsEvent(stream_options=self.get_stream_options(thread, context))
+            better_title = self._titles.begin(thread, input_user_message, context) if self._titles else None
+        is_whole = False
+        try:
+            async with (
+                self._mcp.servers_for(context) as tools,
+                aclosing(self._answer(thread, input_user_message, context, tools, better_title)) as events,
+            ):
+                async for event in events:
+                    yield event
+            is_whole = True
+        finally:
+            # Whoever left while tools were being connected, or got no answer for want of them, needs no title.
+            if better_title and not is_whole:
+                better_title.cancel()
+
+    async def _answer(
+        self,
+        thread: ThreadMetadata,
+        input_user_message: UserMessageItem | None,
+        context: RequestContext,
+        tools: TurnTools,
+        better_title: asyncio.Task[str | None] | None,
+    ) -> AsyncGenerator[ThreadStreamEvent, None]:
         items = await load_history(self.store, thread, context, max_items=self._max_items)
-        model_input = await build_input(items, context.page)
+        read_attachment = await self._prepare_attachments(items, context)
+        model_input = await build_input(
+            items, context.page, max_tokens=self._max_tokens, read_attachment=read_attachment
+        )
         context.notes["items"] = len(model_input)
         run: ChatContext = AgentContext(thread=thread, store=self.store, request_context=context)
-        result = Runner.run_streamed(self._agent, model_input, context=run, run_config=self._run_config)
+        model = self._choices.model_for(input_user_message, self._model)
+        turn = Turn(context=context, thread=thread, message=input_user_message, model=model, mcp_servers=tools.servers)
+        agent = await make_agent(self._build_agent, turn)
+        agent = await self._choices.apply(agent, input_user_message, run)
+        model_input = [*tools.prompts, *model_input]
+        result = Runner.run_streamed(agent, model_input, context=run, run_config=self._run_config)
         events = stream_agent_response(run, result)
+        is_whole = False
         try:
             async with aclosing(until_cancelled(events, stop=result.cancel)) as running:
-                async for event in with_own_ids(running, new_id=lambda: run.generate_id("message")):
+                whole = without_halves(with_own_ids(running, new_id=lambda: run.generate_id("message")))
+                async for event in with_title(whole, better_title, tell=lambda title: self._titled(thread, title)):
                     yield event
+            is_whole = True
+        except ModelFailure as failure:
+            # For the user its message, for the operator one line without a word of the endpoint's or the user's.
+            note_failure(context, failure)
+            raise CustomStreamError(failure.message, allow_retry=failure.allow_retry) from failure
         finally:
+            self._usage.count(context, thread.id, tokens_of(result.context_wrapper.usage, is_whole=is_whole))
             # When the model fails, ChatKit leaves a reader waiting at this queue for ever. Give it something.
             await run.stream(ProgressUpdateEvent(text=""))
 
-    async def add_feedback(
-        self, thread_id: str, item_ids: list[str], feedback: FeedbackKind, context: RequestContext
-    ) -> None:
-        await self._sql.save_feedback(thread_id, item_ids, feedback, context)
+    def _titled(self, thread: ThreadMetadata, title: str) -> ThreadStreamEvent:
+        """That the thread has a better title, already stored. Not put into ``thread``, which ChatKit would save: the
+        user may have renamed it since.
+        """
+        return ThreadUpdatedEvent(thread=self._to_thread_response(thread.model_copy(update={"title": title})))
 
-    async def handle_stream_cancelled(
-        self, thread: ThreadMetadata, pending_items: list[ThreadItem], context: RequestContext
-    ) -> None:
-        """Keep the partial answer. Shielded: the cancellation that brings us here must not stop the saving."""
-        await self._finish_first(super().handle_stream_cancelled(thread, pending_items, context))
+    async def check(self, request: ChatKitReq, context: RequestContext) -> None:
+        await super().check(request, context)
+        self._choices.check(request)
+        await self._clicks.check(request, context)
 
-    async def _finish_first(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it to its end, whoever is cancelled meanwhile."""
-        task = asyncio.create_task(work)
-        self._savings.add(task)
-        task.add_done_callback(self._savings.discard)
-        await asyncio.shield(task)
-
-    async def finish_savings(self) -> None:
-        """Wait for partial answers still being saved; at shutdown."""
-        if self._savings:
-            await asyncio.wait(self._savings)
-
-    def _check_supported(self, request: ChatKitReq) -> None:
-        """ChatKitServer fails on these in the middle; say it cleanly until a subclass or a store provides them."""
-        method = NEEDED_METHODS.get(type(request))
-        if method and getattr(type(self), method) is getattr(ChatKitServer, method):
-            raise NotSupported(request.type)
-        if isinstance(request, AttachmentsCreateReq | AttachmentsDeleteReq) and self.attachment_store is None:
-            raise NotSupported(request.type)
-
-    async def _process_streaming(self, request: StreamingReq, context: RequestContext) -> AsyncGenerator[bytes, None]:
-        seen: set[str] = set()
+    async def action(
+        self,
+        thread: ThreadMetadata,
+        action: Action[str, Any],
+        sender: WidgetItem | None,
+        context: RequestContext,
+    ) -> AsyncIterator[ThreadStreamEvent]:
+        """A click: what it changed, and the assistant's answer where it asks for one."""
         try:
-            async with aclosing(self._process_streaming_impl(request, context)) as events:
-                async for event in events:
-                    seen.add(event.type)
-                    note_event(context, event)
-                    yield self._frame(event)
-        except asyncio.CancelledError:
-            # The client left before its first message was stored: an empty thread would stay in its list for ever.
-            if seen == {"thread.created"}:
-                await self._finish_first(self.store.delete_thread(str(context.notes["thread_id"]), context))
-            raise
-        except Exception:
-            logger.exception("a stream failed", extra={"request_id": context.request_id})
-            if "error" not in seen:
-                context.notes["ended_by"] = "error"
-                yield self._frame(ErrorEvent(code=ErrorCode.STREAM_ERROR, allow_retry=True))
+            outcome = await self._clicks.perform(thread, action, sender, context)
+        except Problem as problem:
+            # It could be begun, and another click was faster: said in words, because ChatKit would say "an error".
+            raise CustomStreamError(problem.message) from problem
+        if outcome.widget:
+            yield ThreadItemReplacedEvent(item=outcome.widget)
+        if outcome.note:
+            yield ThreadItemDoneEvent(item=self._clicks.note(outcome.note, thread, context))
+        if outcome.answers:
+            async for event in self.respond(thread, None, context):
+                yield event
 
-    def _frame(self, event: ThreadStreamEvent) -> bytes:
-        return b"data: " + self._serialize(event) + b"\n\n"
-
-    def _serialize(self, obj: BaseModel) -> bytes:
-        return super()._serialize(in_utc(obj))
-
-
-def parse_request(request: str | bytes | bytearray) -> ChatKitReq:
-    try:
-        return REQUEST.validate_json(request)
-    except ValidationError as exc:
-        # Only where and what kind: the values are the user's words.
-        places = [f"{'.'.join(map(str, error['loc']))}: {error['type']}" for error in exc.errors()[:5]]
-        raise InvalidRequest("; ".join(places)) from exc
+    async def sync_action(
+        self,
+        thread: ThreadMetadata,
+        action: Action[str, Any],
+        sender: WidgetItem | None,
+        context: RequestContext,
+    ) -> SyncCustomActionResponse:
+        """A click whose one answer is the widget as it is now."""
+        outcome = await self._clicks.perform(thread, action, sender, context)
+        if outcome.note:
+            note = self._clicks.note(outcome.note, thread, context)
+            await self.store.add_thread_item(thread.id, note, context)
+        return SyncCustomActionResponse(updated_item=outcome.widget)
 
 
-def note_request(context: RequestContext, request: ChatKitReq) -> None:
-    context.notes["operation"] = request.type
-    thread_id = getattr(request.params, "thread_id", None)
-    if isinstance(thread_id, str):
-        context.notes["thread_id"] = thread_id[:64]
-
-
-def note_event(context: RequestContext, event: ThreadStreamEvent) -> None:
-    if isinstance(event, ThreadCreatedEvent):
-        context.notes["thread_id"] = event.thread.id
-    if isinstance(event, ErrorEvent):
-        context.notes["ended_by"] = "error"
-
-
-def title_of(message: UserMessageItem) -> str | None:
-    """The first line or so of the user's message."""
-    texts = (part.text for part in message.content if isinstance(part, UserMessageTextContent))
-    words = " ".join(" ".join(texts).split())
-    if len(words) <= MAX_TITLE:
-        return words or None
-    return words[: MAX_TITLE - 1].rsplit(" ", 1)[0] + "…"
+def note_failure(context: RequestContext, failure: ModelFailure) -> None:
+    context.notes.update(code=failure.code, reason=str(failure)[:200])

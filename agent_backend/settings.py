@@ -15,12 +15,27 @@ from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, S
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_backend.access_log import LogFormat
+from agent_backend.attachments.settings import AttachmentSettings
 from agent_backend.context import MAX_PAGE_BYTES
+from agent_backend.history import MAX_ITEMS, MAX_TOKENS
+from agent_backend.mcp.settings import McpName, McpSettings
 from agent_backend.models import Api, Provider
 from agent_backend.offline_model import WORD_DELAY
-from agent_backend.server import MAX_ITEMS
+from agent_backend.patient_model import (
+    ANSWER_TIMEOUT,
+    CONNECT_TIMEOUT,
+    FIRST_TOKEN_TIMEOUT,
+    MAX_RETRY_WAIT,
+    RETRIES,
+    RETRY_WAIT,
+    TOKEN_TIMEOUT,
+)
+from agent_backend.plugin import BUILD_TIMEOUT, DEFAULT_ACTIONS, DEFAULT_AGENT, check_name
 from agent_backend.store.database import POOL_SIZE, POOL_TIMEOUT, database_url
+from agent_backend.store.leases import LEASE, WAIT
+from agent_backend.titles import TITLE_TIMEOUT
 from agent_backend.trust import MAX_BODY
+from agent_backend.usage import MAX_PENDING, WRITE_TIMEOUT
 
 PREFIX = "AGENT_BACKEND_"
 
@@ -69,6 +84,19 @@ class DatabaseSettings(Table):
         default=POOL_SIZE, ge=1, le=1000, description="connections; none is held while the model talks"
     )
     pool_timeout: float = Field(default=POOL_TIMEOUT, gt=0, le=300, description="seconds to wait for one of them")
+    # A PostgreSQL that is started together with us takes some seconds; after more, something else is wrong.
+    start_timeout: float = Field(default=15.0, ge=0, le=600, description="seconds to wait for PostgreSQL at start")
+
+
+class TurnSettings(Table):
+    # A killed process keeps its threads taken for this long. Each renewal is one statement per process.
+    lease: float = Field(
+        default=LEASE, gt=0, le=3600, description="seconds a thread stays taken after its process died; renewed thrice"
+    )
+    # What was stopped is saved within milliseconds. Below the gateway's first_byte_timeout, which would cut it.
+    wait: float = Field(
+        default=WAIT, ge=0, le=20, description="seconds a turn waits for its thread while another ends; then 409"
+    )
 
 
 class GatewaySettings(Table):
@@ -89,8 +117,25 @@ class ModelSettings(Table):
     api: Api = Field(
         default="responses", description='"responses", or "chat_completions" for most compatible endpoints'
     )
-    # A reasoning model may think for a minute before its first token; nobody waits longer.
-    timeout: float = Field(default=60.0, gt=0, le=3600, description="seconds without anything from the model")
+    # Off only for an endpoint that refuses stream_options; its answers are then not counted.
+    include_usage: bool = Field(default=True, description="ask a chat_completions endpoint to count its tokens")
+    connect_timeout: float = Field(
+        default=CONNECT_TIMEOUT, gt=0, le=300, description="seconds to reach the endpoint, per attempt"
+    )
+    first_token_timeout: float = Field(
+        default=FIRST_TOKEN_TIMEOUT, gt=0, le=3600, description="seconds until the first token, over all attempts"
+    )
+    token_timeout: float = Field(default=TOKEN_TIMEOUT, gt=0, le=3600, description="seconds between two tokens")
+    answer_timeout: float = Field(
+        default=ANSWER_TIMEOUT, gt=0, le=86400, description="seconds for one whole answer of the model"
+    )
+    retries: int = Field(default=RETRIES, ge=0, le=10, description="further attempts, before the first token only")
+    retry_wait: float = Field(
+        default=RETRY_WAIT, ge=0, le=60, description="seconds before the first of them; then twice as long each time"
+    )
+    max_retry_wait: float = Field(
+        default=MAX_RETRY_WAIT, ge=0, le=300, description="seconds of one wait; a longer Retry-After is not waited for"
+    )
     word_delay: float = Field(default=WORD_DELAY, ge=0, le=10, description="seconds between words of the offline model")
 
     @model_validator(mode="after")
@@ -106,11 +151,51 @@ class HistorySettings(Table):
     max_items: int = Field(
         default=MAX_ITEMS, ge=1, le=1000, description="items of a thread the model is given, newest first"
     )
+    max_tokens: int = Field(
+        default=MAX_TOKENS,
+        ge=500,
+        le=10_000_000,
+        description="tokens of history the model is given, guessed as a third of its bytes; keep it well below the "
+        "model's window, which instructions, tools and the answer share",
+    )
+
+
+class TitleSettings(Table):
+    by_model: bool = Field(
+        default=True, description='let the model think of titles, beside the answer; not with provider "offline"'
+    )
+    timeout: float = Field(
+        default=TITLE_TIMEOUT,
+        gt=0,
+        le=300,
+        description="seconds for it; the first line of the message stands till then",
+    )
+
+
+class ComposerSettings(Table):
+    # None: the default agent's own. Nobody else knows the tools of another agent: none are offered until listed.
+    tools: tuple[str, ...] | None = Field(
+        default=None, description="tools users may choose, by the agent's names for them; default: the default agent's"
+    )
+    models: tuple[str, ...] = Field(
+        default=(), description="models users may choose, as the endpoint calls them; each costs what it costs"
+    )
 
 
 class PageContextSettings(Table):
     max_bytes: int = Field(
         default=MAX_PAGE_BYTES, ge=0, le=1_000_000, description="bytes of page context the model is given"
+    )
+
+
+class UsageSettings(Table):
+    # Beside the answer, so nobody waits for it; the shutdown does, for this long at most.
+    write_timeout: float = Field(
+        default=WRITE_TIMEOUT, gt=0, le=300, description="seconds to write down what one answer cost; then it is logged"
+    )
+    # Each holds a few hundred bytes until the database answers; what comes beyond is logged with its figures.
+    max_pending: int = Field(
+        default=MAX_PENDING, ge=1, le=1_000_000, description="such writes under way; what is beyond is logged"
     )
 
 
@@ -125,13 +210,29 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
+    agent: Annotated[str, AfterValidator(check_name)] = Field(
+        default=DEFAULT_AGENT, description='who answers: "package.module:function", called once per answer'
+    )
+    actions: Annotated[str, AfterValidator(check_name)] = Field(
+        default=DEFAULT_ACTIONS, description='what buttons do: "package.module:TABLE", an ActionTable'
+    )
+    # It is part of what a user waits; a look-up or two take milliseconds.
+    agent_timeout: float = Field(
+        default=BUILD_TIMEOUT, gt=0, le=300, description="seconds an async function may take to build an agent"
+    )
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
+    turns: TurnSettings = TurnSettings()
     gateway: GatewaySettings
     model: ModelSettings = ModelSettings()
     history: HistorySettings = HistorySettings()
+    titles: TitleSettings = TitleSettings()
+    composer: ComposerSettings = ComposerSettings()
     page_context: PageContextSettings = PageContextSettings()
+    usage: UsageSettings = UsageSettings()
     tracing: TracingSettings = TracingSettings()
+    attachments: AttachmentSettings = AttachmentSettings()
+    mcp: dict[McpName, McpSettings] = {}
 
     @classmethod
     def settings_customise_sources(

@@ -8,8 +8,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -66,18 +67,25 @@ def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """One problem for each ``AGENT_BACKEND_*`` variable that sets nothing."""
     known = {FILE_VARIABLE, *variables(Settings)}
     for name in sorted(environment):
-        if name.upper().startswith(PREFIX) and name.upper() not in known:
+        if name.upper().startswith(PREFIX) and not any(fnmatchcase(name.upper(), pattern) for pattern in known):
             yield f"{name}: no such variable{suggest(name.upper(), known)}"
 
 
 def variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
-    """``AGENT_BACKEND_SERVER__PORT`` and so on."""
+    """``AGENT_BACKEND_SERVER__PORT`` and so on; ``*`` stands for a name of the operator's choice."""
     for name, field in model.model_fields.items():
-        table = field.annotation
-        if isinstance(table, type) and issubclass(table, BaseModel):
-            yield from variables(table, f"{prefix}{name.upper()}__")
-        else:
+        table = table_of(field.annotation)
+        if table is None:
             yield f"{prefix}{name.upper()}"
+        else:
+            chosen = "*__" if table is not field.annotation else ""
+            yield from variables(table, f"{prefix}{name.upper()}__{chosen}")
+
+
+def table_of(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field holds, or holds by name; None for a plain value."""
+    candidates = [annotation, *get_args(annotation)]
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
 
 
 def is_told_by_variable(error: ErrorDetails) -> bool:
@@ -92,25 +100,30 @@ def describe(error: ErrorDetails) -> str:
     name = ".".join(place) or "settings"
     if error["type"] == "extra_forbidden":
         known = {key.removeprefix(PREFIX).lower().replace("__", ".") for key in variables(Settings)}
+        if len(place) > 2:
+            known = {key.replace("*", place[1]) for key in known}
         tables = {key.partition(".")[0] for key in known}
         return f"{name}: no such key{suggest(name, known if len(place) > 1 else tables)}"
-    hint = help_for(place)
+    hint = help_for(place, says_fix=error["type"] == "value_error")
     message = error["msg"].removeprefix("Value error, ")
     return f"{name}: {message}{f' ({hint})' if hint else ''}"
 
 
-def help_for(place: list[str]) -> str | None:
-    """What the key is for, or which keys a missing table needs."""
+def help_for(place: list[str], *, says_fix: bool = False) -> str | None:
+    """What the key is for, or which keys a missing table needs, unless the message ``says_fix`` by itself."""
     model: Any = Settings
     field = None
     for part in place:
-        field = model.model_fields.get(part) if hasattr(model, "model_fields") else None
+        if not hasattr(model, "model_fields"):
+            model = table_of(model)  # `part` is the name of a named table
+            continue
+        field = model.model_fields.get(part)
         if field is None:
             return None
         model = field.annotation
     if isinstance(model, type) and issubclass(model, BaseModel) and field is not None:
         needed = ", ".join(name for name, entry in model.model_fields.items() if entry.is_required())
-        return f"write [{place[-1]}] with {needed}" if needed else None
+        return f"write [{'.'.join(place)}] with {needed}" if needed and not says_fix else None
     return field.description if field else None
 
 

@@ -37,7 +37,7 @@ from agent_backend.assertion import (
     read_user,
     text,
 )
-from agent_backend.context import MAX_PAGE_BYTES, RequestContext, read_locale, read_page
+from agent_backend.context import MAX_PAGE_BYTES, RequestContext, User, read_locale, read_page
 from agent_backend.gateway_keys import GatewayKeys
 from agent_backend.problems import AssertionRefused, BodyIncomplete, BodyTooLarge, Problem, answer_problem
 from agent_backend.replay import ReplayMemory, Replays
@@ -98,12 +98,7 @@ class GatewayTrust:
 
     async def authenticate(self, request: Request) -> RequestContext:
         """Who asks, or a `Problem`: 401 for a wrong assertion, 413 for a long body, 503 when we cannot tell."""
-        assertion = parse_assertion(only_header(request))
-        check_signature(assertion, await self._keys.find(assertion.kid))
-        claims = assertion.claims
-        judge_claims(claims, self._rules, now=self._clock())
-        judge_request(claims, Sent(method=request.method, target=target_of(request)))
-        user, request_id = read_user(claims), text(claims, "request_id")
+        claims, user = await self._judge_head(request)
         # An upload outlives its assertion: what says nothing about the body is used up before the body comes.
         is_bound = claims["req"].get("sha256") is not None or not self._allow_unbound_body
         if not is_bound:
@@ -117,12 +112,32 @@ class GatewayTrust:
         metadata = read_metadata(body)
         return RequestContext(
             user=user,
-            request_id=request_id,
+            request_id=text(claims, "request_id"),
             locale=read_locale(metadata),
             page=read_page(metadata, max_bytes=self._max_page),
             token=read_token(request),
             body=body,
         )
+
+    async def authenticate_unread(self, request: Request) -> RequestContext:
+        """Who uploads or downloads; the body stays unread. For routes that the gateway passes through, and no others:
+        an assertion that says anything about a body is refused here, as one that says nothing is by `authenticate`.
+        """
+        claims, user = await self._judge_head(request)
+        if claims["req"].get("sha256", "") is not None:
+            raise AssertionRefused("assertion_bound_body", "sha256 is not null")
+        await self._use(claims)
+        return RequestContext(user=user, request_id=text(claims, "request_id"), token=read_token(request))
+
+    async def _judge_head(self, request: Request) -> tuple[Mapping[str, Any], User]:
+        """All that can be said before the body: signature, claims, method, path, user."""
+        assertion = parse_assertion(only_header(request))
+        check_signature(assertion, await self._keys.find(assertion.kid))
+        claims = assertion.claims
+        judge_claims(claims, self._rules, now=self._clock())
+        judge_request(claims, Sent(method=request.method, target=target_of(request)))
+        text(claims, "request_id")
+        return claims, read_user(claims)
 
     async def _use(self, claims: Mapping[str, Any]) -> None:
         await self._replays.use(claims["jti"], until=claims["exp"] + self._rules.leeway)

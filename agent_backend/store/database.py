@@ -1,13 +1,20 @@
 """One URL in, one engine out: SQLite through aiosqlite, PostgreSQL through asyncpg.
 
 Rules: URLs work as people write them; the drivers are our choice. A pooled connection is checked before use, so a
-restarted database costs nobody an answer. Knows nothing of tables.
+restarted database costs nobody an answer. What the drivers raise when the database cannot be used is told apart from
+our own mistakes here, once: `reading` and `writing` raise `DatabaseUnavailable`. Knows nothing of tables.
 """
 
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from agent_backend.problems import DatabaseUnavailable
 
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -25,6 +32,13 @@ CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
 # Milliseconds SQLite waits for another writer.
 BUSY_TIMEOUT = 5000
+# SQLAlchemy's errors are logged, and the values of a statement are what a user wrote.
+QUIET: dict[str, Any] = {"hide_parameters": True}
+# Classes of SQLSTATE that mean "not now": connection lost, out of resources, stopped by an operator.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+OUTAGE_CLASSES = frozenset({"08", "53", "57"})
+# The same from SQLite: busy, locked, I/O error, disk full, cannot open. https://www.sqlite.org/rescode.html
+OUTAGE_CODES = frozenset({5, 6, 10, 13, 14})
 
 
 def database_url(text: str) -> URL:
@@ -60,21 +74,65 @@ def kind_of(engine: AsyncEngine) -> str:
     return engine.dialect.name
 
 
-def build_engine(url: str, *, pool_size: int = POOL_SIZE, pool_timeout: float = POOL_TIMEOUT) -> AsyncEngine:
-    """An engine with a bounded, checked pool. Connects only when first used."""
+def build_engine(
+    url: str,
+    *,
+    pool_size: int = POOL_SIZE,
+    pool_timeout: float = POOL_TIMEOUT,
+    statement_timeout: float | None = STATEMENT_TIMEOUT,
+) -> AsyncEngine:
+    """An engine with a bounded, checked pool. Connects only when first used.
+
+    Args:
+        statement_timeout: seconds for one statement on PostgreSQL; None for a migration, which may take an hour.
+    """
     parsed = database_url(url)
+    pool: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": pool_timeout}
     if parsed.drivername.startswith("postgresql"):
-        return create_async_engine(
-            parsed,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=pool_timeout,
-            pool_pre_ping=True,
-            connect_args={"timeout": CONNECT_TIMEOUT, "command_timeout": STATEMENT_TIMEOUT},
-        )
-    engine = create_async_engine(parsed, pool_pre_ping=True)
+        timeouts = {"timeout": CONNECT_TIMEOUT, "command_timeout": statement_timeout}
+        return create_async_engine(parsed, **pool, **QUIET, pool_pre_ping=True, connect_args=timeouts)
+    # A database in memory lives in its one connection.
+    in_memory = parsed.database in (None, "", ":memory:")
+    engine = create_async_engine(parsed, **({} if in_memory else pool), **QUIET, pool_pre_ping=True)
     event.listen(engine.sync_engine, "connect", prepare_sqlite)
     return engine
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection to read with, given back at once."""
+    with outages_told():
+        async with engine.connect() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction: kept at the end of the block, undone by an exception."""
+    with outages_told():
+        async with engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def outages_told() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        if is_outage(exc):
+            raise DatabaseUnavailable(f"{type(exc).__name__}: {getattr(exc, 'orig', None) or exc}") from exc
+        raise
+
+
+def is_outage(exc: BaseException) -> bool:
+    """The database cannot be used now, and may be in a moment; as against a mistake in what we asked of it."""
+    if isinstance(exc, OSError | PoolTimeout):  # OSError: nobody listens, a socket broke, a statement took too long
+        return True
+    if isinstance(exc, DBAPIError) and exc.connection_invalidated:
+        return True
+    cause = exc.driver_exception if isinstance(exc, DBAPIError) else exc
+    sqlstate = getattr(cause, "sqlstate", None) or ""
+    return sqlstate[:2] in OUTAGE_CLASSES or getattr(cause, "sqlite_errorcode", 0) & 0xFF in OUTAGE_CODES
 
 
 def prepare_sqlite(connection: Any, record: object) -> None:

@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from agent_backend.problems import AssertionRefused, ReplaysUnavailable
+from agent_backend.problems import AssertionRefused, DatabaseUnavailable, ReplaysUnavailable
+from agent_backend.store.database import writing
 from agent_backend.store.tables import assertions
 
 # Seconds between two sweeps of what has ended; rows live a minute, so the table holds two minutes of requests.
@@ -38,14 +39,14 @@ class SqlReplays:
         """Note one use; the second raises `AssertionRefused`."""
         try:
             is_first = await self._note(jti, datetime.fromtimestamp(until, UTC))
-        except (SQLAlchemyError, OSError) as exc:
+        except (DatabaseUnavailable, SQLAlchemyError) as exc:
             raise ReplaysUnavailable(type(exc).__name__) from exc
         if not is_first:
             raise AssertionRefused("assertion_replayed", f"jti {jti!r} was used before")
 
     async def _note(self, jti: str, ends_at: datetime) -> bool:
         insert = self._insert(assertions).values(jti=jti, ends_at=ends_at).on_conflict_do_nothing()
-        async with self._engine.begin() as connection:
+        async with writing(self._engine) as connection:
             if self._is_sweep_due():
                 now = datetime.fromtimestamp(self._clock(), UTC)
                 await connection.execute(delete(assertions).where(assertions.c.ends_at < now))

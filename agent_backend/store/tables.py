@@ -11,8 +11,10 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Date,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
@@ -103,6 +105,14 @@ attachments = Table(
     *owner(),
     Column("created_at", UtcDateTime(), nullable=False),
     Column("data", JSON(), nullable=False),
+    # pending (bytes awaited), stored, or deleted (bytes being deleted); bytes; and NULL until it is sent.
+    Column("state", String(16), nullable=False, server_default="stored"),
+    Column("size", BigInteger(), nullable=False, server_default="0"),
+    # Not CASCADE: whoever takes the row must first take the bytes, which the database knows nothing of.
+    Column("thread_id", ForeignKey("threads.id", ondelete="SET NULL")),
+    Index(None, "issuer", "subject", "tenant"),
+    Index(None, "thread_id"),
+    Index(None, "state", "created_at"),
 )
 
 feedback = Table(
@@ -122,4 +132,30 @@ assertions = Table(
     Column("jti", String(MAX_CLAIM), primary_key=True),
     Column("ends_at", UtcDateTime(), nullable=False),
     Index(None, "ends_at"),
+)
+
+# Which thread is being answered in, for which turn, until when; see `leases`.
+turns = Table(
+    "turns",
+    metadata,
+    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    # Seconds since 1970 by the database's clock: replicas' own may differ.
+    Column("ends_at", Double(), nullable=False),
+)
+
+# What the answers in a thread cost, by UTC day: see `usage`. Not tied to the thread, because deleting a conversation
+# does not undo its bill; an owner's data goes with `forget`.
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Date(), primary_key=True),
+    Column("thread_id", String(MAX_ID), primary_key=True),
+    *owner(),
+    Column("answers", BigInteger(), nullable=False),
+    # Of them, those whose cost is known in part only.
+    Column("partial", BigInteger(), nullable=False),
+    Column("requests", BigInteger(), nullable=False),
+    Column("tokens_in", BigInteger(), nullable=False),
+    Column("tokens_out", BigInteger(), nullable=False),
 )

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent_backend.store import build_engine
 from tests.agent_backend.world import World, build_world
-from tests.support.postgres import postgres_server
+from tests.support.postgres import PostgresServer, postgres_server
 
 
 @pytest.fixture
@@ -20,10 +20,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url() -> Iterator[str]:
+def postgres() -> Iterator[PostgresServer]:
     """A real PostgreSQL, started for these tests."""
-    with postgres_server() as url:
-        yield url
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    return postgres.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -53,6 +53,8 @@ async def test_a_request_is_one_line(world: World, lines: Lines) -> None:
         "operation": "threads.create",
         "thread_id": thread_id,
         "items": 1,
+        "tokens_in": 0,
+        "tokens_out": 0,
         "status": 200,
         "ended_by": "complete",
     }

@@ -89,9 +89,9 @@ async def test_health_says_what_is_missing(world: World) -> None:
         unready = await http.get("/readyz")
 
     assert (ready.status_code, alive.status_code) == (200, 200)
-    assert ready.json() == {"status": "ready", "checks": {"database": "ok", "gateway_keys": "ok"}}
+    assert ready.json() == {"status": "ready", "checks": {"database": "ok", "schema": "ok", "gateway_keys": "ok"}}
     assert unready.status_code == 503
-    assert unready.json()["checks"] == {"database": "ok", "gateway_keys": "unavailable"}
+    assert unready.json()["checks"] == {"database": "ok", "schema": "ok", "gateway_keys": "unavailable"}
     assert [(answer.status_code, answer.json()["code"]) for answer in (lost, wrong)] == [
         (404, "no_such_path"),
         (405, "method_not_allowed"),

@@ -9,12 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
-from chatkit.server import StreamingResult
 from starlette.types import Message
 
 from agent_backend.access_log import Notes
 from agent_backend.app import build_app
-from agent_backend.endpoint import MAX_UNREAD, EventStream
+from agent_backend.endpoint import EventStream
+from agent_backend.stream import MAX_UNREAD, DrivenStream
 from tests.agent_backend.world import PATH, Caller, World, running_app, user_input
 from tests.support.model_server import model_server
 from tests.support.servers import serve
@@ -133,7 +133,7 @@ async def test_a_reader_who_stops_reading_costs_a_bounded_amount() -> None:
             await reading.wait()
         sent.append(message.get("body", b""))
 
-    answer = EventStream(StreamingResult(endless()), notes=notes, streams=set())
+    answer = EventStream(DrivenStream(endless()), notes=notes, streams=set())
     asyncio.get_running_loop().call_later(0.2, reading.set)
     await answer({"type": "http"}, receive, send)
 
@@ -158,7 +158,7 @@ async def test_a_stream_that_is_cancelled_from_within_ends_with_an_error() -> No
     async def send(message: Message) -> None:
         sent.append(message.get("body", b""))
 
-    await EventStream(StreamingResult(cancelled()), notes=notes, streams=set())({"type": "http"}, receive, send)
+    await EventStream(DrivenStream(cancelled()), notes=notes, streams=set())({"type": "http"}, receive, send)
 
     assert notes == {"ended_by": "error"}
     assert b"interrupted" in sent[-2]

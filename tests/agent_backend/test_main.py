@@ -46,11 +46,13 @@ def run_main(*arguments: str) -> int:
         root.setLevel(level)
 
 
-def write_settings(world: World, *, database: str = "", drain_timeout: int = 10, **model: object) -> Path:
+def write_settings(
+    world: World, *, database: str = "", drain_timeout: int = 10, start_timeout: float = 0, **model: object
+) -> Path:
     file = world.folder / "agent.toml"
     url = database or f"sqlite:///{world.folder}/agent.sqlite3"
     lines = ["[server]", "port = 0", 'log_format = "json"', f"drain_timeout = {drain_timeout}"]
-    lines += ["[database]", f'url = "{url}"']
+    lines += ["[database]", f'url = "{url}"', f"start_timeout = {start_timeout}"]
     lines += ["[gateway]", f'jwks_url = "{world.jwks_url}"', f'issuer = "{ISSUER}"', f'audience = "{AUDIENCE}"']
     lines += ["[model]", *(f"{name} = {value}" for name, value in model.items())]
     file.write_text("\n".join(lines))
@@ -125,7 +127,10 @@ async def test_an_answer_too_long_to_wait_for_is_cut_whole(world: World) -> None
     assert events[-1]["type"] == "error"
     assert events[-1]["allow_retry"] is True
     async with running_app(build_app(world.settings())) as http:
-        shown = await Caller(gateway=world.gateway, http=http).send("items.list", thread_id=thread_of(events))
+        caller = Caller(gateway=world.gateway, http=http)
+        shown = await caller.send("items.list", thread_id=thread_of(events))
+        # The thread was let go, too: the next process need not wait for its lease to end.
+        assert answer_in(await caller.say("Go on.", thread_id=thread_of(events)))
     kept = [item for item in shown.json()["data"] if item["type"] == "assistant_message"]
     assert kept[0]["content"][0]["text"].startswith("I am the ")
 

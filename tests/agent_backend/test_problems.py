@@ -9,6 +9,7 @@ from agent_backend.problems import (
     BodyIncomplete,
     BodyTooLarge,
     Conflict,
+    DatabaseUnavailable,
     InvalidRequest,
     KeysUnavailable,
     NotFound,
@@ -16,6 +17,9 @@ from agent_backend.problems import (
     Problem,
     ReplayMemoryFull,
     ReplaysUnavailable,
+    ThreadBusy,
+    ThreadClosed,
+    ThreadLocked,
 )
 
 ALL = [
@@ -27,12 +31,16 @@ ALL = [
             BodyIncomplete,
             BodyTooLarge,
             Conflict,
+            DatabaseUnavailable,
             InvalidRequest,
             KeysUnavailable,
             NotFound,
             NotSupported,
             ReplayMemoryFull,
             ReplaysUnavailable,
+            ThreadBusy,
+            ThreadClosed,
+            ThreadLocked,
         )
     ),
 ]

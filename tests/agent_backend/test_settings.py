@@ -136,3 +136,15 @@ def test_a_table_in_one_variable_is_explained(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("AGENT_BACKEND_SERVER", "9001")
 
     assert any("AGENT_BACKEND_SERVER" in problem for problem in problems(tmp_path))
+
+
+def test_the_agent_can_be_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As every other value; what is no name says how to write one, and does not need to be loaded for that."""
+    monkeypatch.setenv("AGENT_BACKEND_AGENT", "shop.agent:build_agent")
+    assert load(tmp_path).agent == "shop.agent:build_agent"
+
+    monkeypatch.setenv("AGENT_BACKEND_AGENT", "shop/agent.py")
+    assert problems(tmp_path) == [
+        "agent: 'shop/agent.py' is no name of a function; write it as package.module:function "
+        '(who answers: "package.module:function", called once per answer)'
+    ]

@@ -19,14 +19,16 @@ from chatkit.types import (
     WorkflowItem,
 )
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from agent_backend.context import RequestContext
+from agent_backend.problems import Conflict
 from agent_backend.store import SqlStore
 from agent_backend.store.database import database_url
 from agent_backend.store.ids import new_id
+from agent_backend.store.queries import MAX_PAGE, MAX_PAGE_SIZE
 from agent_backend.store.schema import SchemaUnknown, ensure_schema, known_revision, migrate
-from agent_backend.store.sql import MAX_PAGE
 from agent_backend.store.tables import metadata
 from tests.agent_backend.world import context_for
 
@@ -140,16 +142,28 @@ async def test_what_can_be_no_id_is_not_found(store: SqlStore, name: str) -> Non
 
 
 async def test_the_same_item_twice_is_one_item(store: SqlStore) -> None:
-    """Adding an id again updates that item and leaves it in its place."""
+    """Saving an id again updates that item and leaves it in its place; adding it again changes nothing."""
     made = await saved_thread(store)
     first, second = message(made.id, "first"), message(made.id, "second")
-    for item in (first, second):
+    for item in (first, second, first):
         await store.add_thread_item(made.id, item, ALICE)
     changed = message(made.id, "first, changed", id=first.id)
 
-    await store.add_thread_item(made.id, changed, ALICE)
+    with pytest.raises(Conflict):
+        await store.add_thread_item(made.id, changed, ALICE)
+    assert (await store.load_thread_items(made.id, None, 9, "asc", ALICE)).data == [first, second]
+    await store.save_item(made.id, changed, ALICE)
 
     assert (await store.load_thread_items(made.id, None, 9, "asc", ALICE)).data == [changed, second]
+
+
+async def test_an_item_of_another_thread_is_refused(store: SqlStore) -> None:
+    """What an item says of its thread and where it is kept cannot differ."""
+    one, other = await saved_thread(store), await saved_thread(store)
+
+    for keep in (store.add_thread_item, store.save_item):
+        with pytest.raises(ValueError, match="was given for"):
+            await keep(one.id, message(other.id, "astray"), ALICE)
 
 
 async def test_the_same_item_id_in_two_threads_is_two_items(store: SqlStore) -> None:
@@ -327,7 +341,7 @@ def test_ids_sort_and_cannot_be_guessed() -> None:
     assert len(set(made)) == len(made)
     assert [name[:16] for name in made] == sorted(name[:16] for name in made)
     assert len(made[0].removeprefix("msg_")) == 12 + 32
-    assert known_revision() == "0001"
+    assert known_revision() == "0004"
 
 
 @pytest.mark.parametrize(
@@ -349,3 +363,36 @@ def test_other_databases_are_refused(text: str) -> None:
     """What cannot work is refused before anything is tried."""
     with pytest.raises(ValueError, match=r"sqlite:///"):
         database_url(text)
+
+
+async def test_what_a_user_wrote_is_in_no_database_error(engine: AsyncEngine) -> None:
+    """Its text is logged; the values of a statement are the user's words."""
+    await migrate(engine)
+    with pytest.raises(DBAPIError) as refused:
+        async with engine.begin() as connection:
+            await connection.execute(text("SELECT nothing FROM nowhere WHERE a = :a").bindparams(a="my secret"))
+
+    assert "my secret" not in str(refused.value)
+
+
+async def test_a_page_is_bounded_in_size_too(store: SqlStore) -> None:
+    """A hundred messages as long as a request may be are a gigabyte in memory: pages end before, and none is lost."""
+    one = thread()
+    await store.save_thread(one, ALICE)
+    long = [message(one.id, "x" * 1_000_000) for _ in range(10)]
+    huge = message(one.id, "y" * (MAX_PAGE_SIZE + 1))
+    for item in [*long, huge]:
+        await store.add_thread_item(one.id, item, ALICE)
+
+    found: list[str] = []
+    sizes = []
+    after, has_more = None, True
+    while has_more:
+        page = await store.load_thread_items(one.id, after, 100, "asc", ALICE)
+        found += [item.id for item in page.data]
+        sizes.append(len(page.data))
+        after, has_more = page.after, page.has_more
+
+    assert found == [item.id for item in [*long, huge]]
+    assert sizes[0] < len(found)
+    assert (await store.load_thread_items(one.id, None, 100, "desc", ALICE)).data[0].id == huge.id

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -100,6 +101,13 @@ def build_world(folder: Path) -> Iterator[World]:
     gateway = Gateway()
     with serve(gateway.app()) as url:
         yield World(gateway=gateway, jwks_url=f"{url}/.well-known/jwks.json", folder=folder)
+
+
+def url_of(engine: AsyncEngine) -> str:
+    """The URL of a test's database, as a setting; a socket's folder is the host there."""
+    if engine.dialect.name == "sqlite":
+        return f"sqlite:///{engine.url.database}"
+    return f"postgresql://postgres@/{engine.url.database}?host={engine.url.host}"
 
 
 @asynccontextmanager

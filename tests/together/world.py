@@ -145,8 +145,8 @@ def backend_settings(folder: Path, gateway_url: str, audience: str = "support", 
 
 
 @contextlib.contextmanager
-def world(folder: Path, *, model: Model | None = None, route: str = "") -> Iterator[World]:
-    """One issuer, one gateway, one agent backend that trusts it."""
+def world(folder: Path, *, model: Model | None = None, route: str = "", **tables: Any) -> Iterator[World]:
+    """One issuer, one gateway, one agent backend that trusts it; ``tables`` are of the backend's settings."""
     issuer = Issuer()
     port = free_port()
     with contextlib.ExitStack() as stack:
@@ -154,5 +154,6 @@ def world(folder: Path, *, model: Model | None = None, route: str = "") -> Itera
         backend_url = f"http://127.0.0.1:{port}/chatkit"
         toml = gateway_toml(issuer, jwks_url, backend_url, route=route)
         gateway_url = stack.enter_context(running_gateway(folder, toml))
-        stack.enter_context(serve(build_backend(backend_settings(folder, gateway_url), model=model), port=port))
+        settings = backend_settings(folder, gateway_url, **tables)
+        stack.enter_context(serve(build_backend(settings, model=model), port=port))
         yield World(issuer=issuer, gateway_url=gateway_url, backend_url=backend_url, jwks_url=jwks_url)
