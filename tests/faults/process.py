@@ -29,7 +29,7 @@ class Held:
     Attributes:
         tasks: Of its event loop.
         descriptors: Sockets, mostly.
-        errors: Log lines of bugs: whatever was said at level error, and exceptions that nobody looked at.
+        errors: Log lines of bugs: whatever was said at level error, or around the log.
     """
 
     tasks: int = 0
@@ -118,7 +118,10 @@ def ask(port: int, path: str) -> dict[str, int]:
 
 
 def is_bug(line: str) -> bool:
-    return '"level": "error"' in line or "Traceback" in line or "never retrieved" in line
+    try:
+        return bool(json.loads(line)["level"] == "error")
+    except ValueError:
+        return True  # a traceback, or whatever else went around the log
 
 
 @contextlib.contextmanager

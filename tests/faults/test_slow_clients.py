@@ -70,11 +70,17 @@ async def test_what_came_before_a_death_reaches_a_slow_client(tmp_path: Path) ->
         async with connect(gateway.port, receive_buffer=4096) as client:
             port = client.writer.get_extra_info("sockname")[1]
 
+            def count_in_gateway() -> int:
+                return events * len(EVENT) - count_queued(gateway.port, port)
+
             async def script(visit: Visit) -> None:
                 nonlocal events
-                visit.write(HEAD)
-                # The kernel's buffer towards the client first, then the server's of 64 KB, then some of the relay's.
-                while events * len(EVENT) - count_queued(gateway.port, port) < 100_000:
+                # The kernel's buffer towards the client takes two to three million bytes, the server's then 64 KB, the
+                # relay's as much again, behind the piece in its hand: the death is to come when that is half full.
+                visit.write(HEAD + MANY * 18)
+                events += 1800
+                await until(lambda: count_in_gateway() < 50_000)
+                while count_in_gateway() < 140_000:
                     visit.write(ONE * 16)
                     events += 16
                     await asyncio.sleep(0.002)
