@@ -191,6 +191,9 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200 or self._answer is None:
             return
+        version = self._parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            raise BackendInvalid(f"HTTP/{version}, only 1.0 and 1.1 are understood")
         if status > 599:
             raise BackendInvalid(f"status {status}")
         codings = []

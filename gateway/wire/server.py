@@ -30,6 +30,9 @@ __all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "buil
 # Seconds between the word to streams that time is up and the end of their connections, when somebody insists.
 LAST_WORD = 0.2
 
+# Seconds that clients have to take that word: whoever takes nothing would hold the process until it is killed.
+LAST_TAKE = 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainTimes:
@@ -151,11 +154,13 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.call_later(self._times.timeout, self._on_deadline)
+        end = loop.call_later(self._times.timeout + LAST_TAKE, self._abort_all)
         insistence = asyncio.create_task(self._end_when_forced())
         try:
             await super().shutdown(sockets)
         finally:
             deadline.cancel()
+            end.cancel()
             insistence.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -184,10 +189,13 @@ class DrainingServer(uvicorn.Server):
         await self._sleep(math.inf)
         self._on_deadline()
         await asyncio.sleep(LAST_WORD)
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
+        self._abort_all()
         await asyncio.sleep(LAST_WORD)
         self.force_exit = True
+
+    def _abort_all(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, in steps, as long as nobody insists."""

@@ -61,6 +61,7 @@ def seen(answer: Answer) -> tuple[int, str, bytes, bool]:
         pytest.param(HEAD + b"Content-Length: 9\r\nContent-Length: 8\r\n\r\ndata: 1\n\n", b"", id="two lengths"),
         pytest.param(HEAD + b"Content-Length: 9\r\nContent-Length: 9\r\n\r\ndata: 1\n\n", b"", id="one length twice"),
         pytest.param(HEAD + b"Transfer-Encoding: chunked\r\n" + SIZED[len(HEAD) :], b"", id="a length and chunks"),
+        pytest.param(SIZED.replace(b"HTTP/1.1", b"HTTP/2.0"), b"", id="another version"),
         pytest.param(SIZED.replace(b" 200 ", b" 999 "), b"", id="status 999"),
         pytest.param(SIZED.replace(b" 200 ", b" 20 "), b"", id="status 20"),
         pytest.param(

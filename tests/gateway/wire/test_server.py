@@ -35,6 +35,8 @@ class App:
             while not self.ended and not (scope["query_string"] and self.draining):
                 await send({"type": "http.response.body", "body": b".", "more_body": True})
                 await asyncio.sleep(0.02)
+        while scope["path"] == "/flood" and not self.ended:
+            await send({"type": "http.response.body", "body": bytes(65536), "more_body": True})
         await send({"type": "http.response.body", "body": b"end", "more_body": False})
 
 delay, timeout = float(sys.argv[1]), float(sys.argv[2])
@@ -115,6 +117,20 @@ def test_at_the_deadline_streams_get_a_last_word() -> None:
 
     assert rest.endswith(b"3\r\nend\r\n0\r\n\r\n")
     assert (code, took < 2) == (0, True)
+
+
+def test_a_client_that_takes_nothing_does_not_hold_the_process() -> None:
+    """It has a moment for its last word; the exit is in time, and nothing is logged about tasks that were cancelled."""
+    with process(delay=0, timeout=0.3) as (child, port), connected(port, receive_buffer=4096) as client:
+        client.send(request("/flood"))
+        client.read_until(b"\r\n\r\n")
+        time.sleep(0.3)
+        child.send_signal(signal.SIGTERM)
+        code, took = exit_of(child)
+        assert child.stderr is not None
+        log = child.stderr.read()
+
+    assert (code, took < 4, "Cancel" in log) == (0, True, False)
 
 
 def test_a_person_does_not_wait_for_balancers() -> None:
