@@ -93,7 +93,8 @@ def build_body(scenario: Scenario) -> bytes:
         "params": params[scenario.operation],
         "metadata": {"pageContext": page},
     }
-    return json.dumps(body).encode()
+    # As `JSON.stringify` writes it.
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _token(issuer: Issuer, number: int) -> str:
