@@ -9,7 +9,7 @@ are refused, because a misspelled limit is no limit. All problems are reported a
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -245,3 +245,9 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment over the file, and nothing else: a stray .env decides nothing."""
         return env_settings, init_settings
+
+
+def table_of(annotation: Any) -> type[BaseModel] | None:
+    """The table that a field holds, or holds by name; None for a plain value."""
+    candidates = [annotation, *get_args(annotation)]
+    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)

@@ -10,13 +10,13 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
-from agent_backend.settings import PREFIX, Settings
+from agent_backend.settings import PREFIX, Settings, table_of
 
 FILE_VARIABLE = f"{PREFIX}SETTINGS"
 
@@ -80,12 +80,6 @@ def variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
         else:
             chosen = "*__" if table is not field.annotation else ""
             yield from variables(table, f"{prefix}{name.upper()}__{chosen}")
-
-
-def table_of(annotation: Any) -> type[BaseModel] | None:
-    """The table that a field holds, or holds by name; None for a plain value."""
-    candidates = [annotation, *get_args(annotation)]
-    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
 
 
 def is_told_by_variable(error: ErrorDetails) -> bool:

@@ -11,7 +11,7 @@ from pydantic import AnyHttpUrl, BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from agent_backend.settings import Settings
+from agent_backend.settings import Settings, table_of
 
 NAMES: dict[Any, str] = {
     SecretStr: "secret",
@@ -92,12 +92,6 @@ def cell(text: str) -> str:
 def is_named(annotation: Any) -> bool:
     """``[mcp.NAME]``: a dictionary, by a name of the operator's choice."""
     return issubclass(get_origin(annotation) or object, dict)
-
-
-def table_of(annotation: Any) -> type[BaseModel] | None:
-    """The table that a field holds, or holds by name; None for a plain value."""
-    candidates = [annotation, *get_args(annotation)]
-    return next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), None)
 
 
 if __name__ == "__main__":

@@ -140,7 +140,7 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> int:
         OSError: The port is taken, or may not be opened.
     """
     server, sock = open_server(settings, extra_routes=extra_routes)
-    # What start-up made stays. The collector then looks at what requests make, and seldom: they leave few cycles.
+    # What start-up made stays. The collector then looks at what requests make, and seldom: they leave hardly a cycle.
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)

@@ -105,7 +105,7 @@ class Connection:
 
     def forget_tools(self) -> None:
         """They changed: whoever lists them next asks the server."""
-        self._server.invalidate_tools_cache()  # type: ignore[no-untyped-call]
+        self._server.invalidate_tools_cache()  # type: ignore[no-untyped-call]  # the SDK leaves it so
 
     async def call(self, tool: str, arguments: dict[str, Any], meta: dict[str, Any] | None) -> CallToolResult:
         """One call. Raises `SessionLost` when it was certainly not carried out, else `TokenRefused` or `ToolFailed`."""
@@ -147,7 +147,7 @@ class Connection:
         """The connection's whole life, in one task."""
         try:
             async with asyncio.timeout(self._choice.connect_timeout):
-                await self._server.connect()  # type: ignore[no-untyped-call]
+                await self._server.connect()  # type: ignore[no-untyped-call]  # the SDK leaves it so
                 await self._server.list_tools()
         except Exception as exc:
             self._opened.set_exception(self._unavailable(exc))
@@ -166,7 +166,7 @@ class Connection:
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._server.cleanup()  # type: ignore[no-untyped-call]
+                await self._server.cleanup()  # type: ignore[no-untyped-call]  # the SDK leaves it so
         except Exception as exc:
             logger.info("mcp connection cut", extra={"server": self._choice.name, "error": type(exc).__name__})
 

@@ -56,16 +56,14 @@ class AccessLog:
         attach(scope, record)
 
         def observe(message: Message) -> Awaitable[None]:
-            body = message.get("body")
-            if body is not None:
-                if body and record.first_byte is None:
-                    record.first_byte = self._clock()
-                record.bytes_out += len(body)
-                record.complete = not message.get("more_body", False)
-            elif message["type"] == "http.response.start":
+            if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             else:
+                body = message.get("body", b"")
+                if body and record.first_byte is None:
+                    record.first_byte = self._clock()
+                record.bytes_out += len(body)
                 record.complete = not message.get("more_body", False)
             return send(message)
 

@@ -11,8 +11,8 @@ from agent_backend import model_failures
 from agent_backend.__main__ import COMMANDS, parse
 from agent_backend.model_failures import ModelFailure
 from agent_backend.plugin import check_name, load_agent
-from agent_backend.settings import Settings
-from agent_backend.settings_reference import render_reference, table_of
+from agent_backend.settings import Settings, table_of
+from agent_backend.settings_reference import render_reference
 from agent_backend.turn import Turn
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """A tiny ASGI app behind the gateway's own server, in a thread: what the wire does, without the gateway behind it."""
 
 import asyncio
+import gc
 import json
 import socket
 import threading
@@ -149,3 +150,14 @@ def wait_for(condition: Any, seconds: float = 3.0) -> bool:
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
     return bool(condition())
+
+
+def count_alive(kind: type) -> int:
+    """Objects of this kind in memory, those that only the collector would free included."""
+    return sum(type(thing) is kind for thing in gc.get_objects())
+
+
+def count_reachable(kind: type) -> int:
+    """Objects of this kind that something still holds."""
+    gc.collect()
+    return count_alive(kind)

@@ -76,7 +76,7 @@ def test_one_binary_byte_far_behind_is_seen() -> None:
 )
 def test_what_was_declared_may_only_agree(declared: str, kind: str | None, agreed: str | None) -> None:
     """Who declares nothing gets the type of the content; who declares another gets none."""
-    assert agree(declared, kind) == agreed  # type: ignore[arg-type]
+    assert agree(declared, kind) == agreed  # type: ignore[arg-type]  # plain texts stand in the table
 
 
 def test_the_default_types_can_all_be_told() -> None:

@@ -1,6 +1,5 @@
 """One client connection over a raw socket: what is refused, how, and that nothing gets into an answer under way."""
 
-import gc
 import inspect
 import re
 import socket
@@ -15,7 +14,7 @@ from uvicorn.server import ServerState
 
 from gateway.wire.protocol import ClientProtocol
 from gateway.wire.server import ServerLimits
-from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
+from tests.support.edge import LIMITS, EdgeApp, count_reachable, serving, wait_for
 from tests.support.raw import connected, request
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -219,9 +218,4 @@ def test_a_reset_connection_leaves_nothing_in_memory() -> None:
                     if linger:
                         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
-        assert wait_for(lambda: count_protocols() == 0)
-
-
-def count_protocols() -> int:
-    gc.collect()
-    return sum(isinstance(thing, ClientProtocol) for thing in gc.get_objects())
+        assert wait_for(lambda: count_reachable(ClientProtocol) == 0)

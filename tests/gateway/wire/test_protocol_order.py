@@ -11,7 +11,7 @@ import pytest
 
 from gateway.wire.exchange import Exchange
 from gateway.wire.protocol import ClientProtocol
-from tests.support.edge import LIMITS, EdgeApp, serving, wait_for
+from tests.support.edge import LIMITS, EdgeApp, count_alive, count_reachable, serving, wait_for
 from tests.support.raw import connected, request
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -175,7 +175,7 @@ def test_a_broken_answer_that_nobody_takes_does_not_hold_its_socket() -> None:
         client.send(request("/broken?6000000"))
 
         assert wait_for(lambda: app.seen == ["GET /broken"])
-        assert wait_for(lambda: count_protocols() == 0)
+        assert wait_for(lambda: count_reachable(ClientProtocol) == 0)
 
 
 def test_a_head_goes_out_even_if_nothing_follows() -> None:
@@ -246,19 +246,10 @@ def test_requests_and_connections_leave_nothing_for_the_collector() -> None:
                     for _ in range(3):
                         client.send(request("/echo", method="POST", body=b"{}"))
                         client.read_answer()
-            assert wait_for(lambda: count(Exchange) == 0)
-            assert count(ClientProtocol) == 0
+            assert wait_for(lambda: count_alive(Exchange) == 0)
+            assert count_alive(ClientProtocol) == 0
     finally:
         gc.enable()
-
-
-def count(kind: type) -> int:
-    return sum(type(thing) is kind for thing in gc.get_objects())
-
-
-def count_protocols() -> int:
-    gc.collect()
-    return count(ClientProtocol)
 
 
 def test_an_answer_to_http_1_0_has_no_chunks() -> None:
