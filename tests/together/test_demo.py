@@ -2,21 +2,15 @@
 
 import os
 import re
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from gateway.demo.ports import Ports, check_ports, find_problem, ports_from
 from gateway.demo.supervisor import answers_ok
 from gateway.demo.talk import Visitor, create_body
+from tests.support.demo import DEMO, ROOT, demo, free_range, visitor
 
-DEMO = [sys.executable, "-m", "gateway", "demo"]
-ROOT = Path(__file__).parents[2]
 # Seconds. Three interpreters start on a busy machine.
 TIMEOUT = 90
 
@@ -102,39 +96,7 @@ def test_a_part_that_cannot_start_is_said_with_its_own_words(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def demo(ports: Ports, directory: Path) -> Iterator[None]:
-    """The demo, ready; stopped by Ctrl-C at the end, which must be a success."""
-    command = [*DEMO, "--port", str(ports.gateway)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, "")
-            assert any("Ctrl-C stops everything" in line for line in lines)
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            status = process.wait(30)
-    assert status == 0
-    check_ports(ports)
-
-
-@contextmanager
-def visitor(ports: Ports, user: str) -> Iterator[Visitor]:
-    with httpx.Client(timeout=30, trust_env=False) as client:
-        visitor = Visitor(client, ports=ports)
-        visitor.sign_in(user)
-        yield visitor
-
-
 def get_thread(visitor: Visitor, thread_id: str) -> httpx.Response:
     body = {"type": "threads.get_by_id", "params": {"thread_id": thread_id}}
     headers = {"origin": visitor.ports.gateway_url}
     return visitor.client.post(f"{visitor.ports.gateway_url}/chatkit", json=body, headers=headers)
-
-
-def free_range() -> Ports:
-    """Three ports in a row that nobody listens on."""
-    candidates = (ports_from(base) for base in range(21000 + os.getpid() % 900 * 10, 31000, 10))
-    return next(ports for ports in candidates if not any(map(find_problem, range(ports.gateway, ports.gateway + 3))))
