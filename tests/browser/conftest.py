@@ -8,9 +8,12 @@ console, or throws one that nobody catches, fails its test unless the test says 
 import os
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+
+from tests.browser.nextjs import install_example
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 # As root there is no sandbox to be had; the rest keeps the browser from calling home.
@@ -38,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if find_chromium() is None and "CI" not in os.environ:
         for item in items:
             if item.path.is_relative_to(os.path.dirname(__file__)):
-                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine (Debian: apt install chromium)"))
 
 
 @pytest.fixture(scope="session")
@@ -92,3 +95,9 @@ async def complaints(profile: BrowserContext) -> AsyncIterator[Complaints]:
 async def page(profile: BrowserContext, complaints: Complaints) -> Page:
     """A page that must not complain."""
     return await profile.new_page()
+
+
+@pytest.fixture(scope="session")
+def nextjs_example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Next.js example with its packages, not built yet; installed once, for whoever needs a part of it."""
+    return install_example(tmp_path_factory.mktemp("nextjs"))
