@@ -44,13 +44,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium on this machine (Debian: apt install chromium)"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def anyio_backend() -> str:
-    """One loop for the folder, since the browser lives in it."""
+    """One loop for the folder, since the browser lives in it; other folders' tests must not find themselves in it."""
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def chromium(anyio_backend: str) -> AsyncIterator[Browser]:
     path = find_chromium()
     if path is None:
