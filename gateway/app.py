@@ -16,6 +16,7 @@ from gateway.chatkit.frames import error_frame_for
 from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
 from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
 from gateway.errors import Draining
+from gateway.kit.endpoint import build_kit_routes
 from gateway.proxy import Proxy
 from gateway.settings import Settings
 from gateway.trust.assertions import AssertionMint
@@ -65,6 +66,7 @@ class Gateway:
                 AppRoute("/readyz", Readiness(verifier=verifier, is_draining=lambda: self._is_draining)),
                 AppRoute("/.well-known/jwks.json", PublishedKeys(publish(signing_keys))),
                 AppRoute("/session", Session(routes=routes, verifier=verifier)),
+                *(build_kit_routes() if settings.server.kit else ()),
                 *extra_routes,
             ],
             default=proxy,

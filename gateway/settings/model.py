@@ -63,6 +63,7 @@ class ServerSettings(Table):
         le=1_000_000,
         description="Verified tokens remembered, about 2 KB each; the rest is verified again.",
     )
+    kit: bool = Field(True, description="Serve the front-end kit at /kit/, to pages of every origin.")
 
 
 class LogSettings(Table):
