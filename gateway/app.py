@@ -16,6 +16,7 @@ from gateway.chatkit.frames import error_frame_for
 from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
 from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
 from gateway.errors import Draining
+from gateway.limits import Limiter
 from gateway.proxy import Proxy
 from gateway.settings import Settings
 from gateway.trust.assertions import AssertionMint
@@ -58,7 +59,8 @@ class Gateway:
         )
         routes = build_routes(settings, self.backends)
         table = build_route_table(routes)
-        proxy = Proxy(routes=table, verifier=verifier, mint=mint)
+        limiter = Limiter(max_streams=settings.server.max_streams)
+        proxy = Proxy(routes=table, verifier=verifier, mint=mint, limiter=limiter)
         router = Router(
             routes=[
                 AppRoute("/livez", Liveness()),

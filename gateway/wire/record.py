@@ -10,7 +10,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
-from gateway.errors import ClientDisconnected, Draining, GatewayError, SignInEnded
+from gateway.errors import ClientDisconnected, Draining, GatewayError, Limited, SignInEnded
 from gateway.identity import Identity
 from gateway.wire.asgi import Headers
 
@@ -51,7 +51,7 @@ class RequestRecord:
 
     @property
     def ended_by(self) -> str:
-        """Who: complete, client (it left), token (it expired), backend, drain, or gateway (it refused or failed)."""
+        """Who: complete, client (left), token (expired), backend, drain, limit, or gateway (refused or failed)."""
         if self.failure is None:
             return "complete" if self.complete else "gateway"
         if isinstance(self.failure, Draining):
@@ -60,6 +60,8 @@ class RequestRecord:
             return "client"
         if isinstance(self.failure, SignInEnded):
             return "token"
+        if isinstance(self.failure, Limited):
+            return "limit"
         return "backend" if self.failure.source == "backend" else "gateway"
 
     def fields(self, ended: float) -> Mapping[str, Any]:

@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.issuer import Issuer, signing_key
 from tests.support.raw import connected, request
+from tests.support.unlimited import NO_LIMITS
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,18 +133,24 @@ def running(folder: Path, *, server: str = "", backend: str = "", route: str = "
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, server: str = "", backend: str = "", route: str = "") -> Iterator[GatewayProcess]:
-    """The same from the command line, with nothing in it that is not the gateway's."""
-    with started(folder, "gateway", "serve", "--settings", server=server, backend=backend, route=route) as gateway:
+def serving(
+    folder: Path, *, server: str = "", backend: str = "", route: str = "", ports: Sequence[int] = ()
+) -> Iterator[GatewayProcess]:
+    """The same from the command line, with nothing in it that is not the gateway's; ``ports`` are its replicas'."""
+    command = ("gateway", "serve", "--settings")
+    with started(folder, *command, server=server, backend=backend, route=route, ports=ports) as gateway:
         yield gateway
 
 
 @contextlib.contextmanager
-def started(folder: Path, *command: str, server: str, backend: str, route: str) -> Iterator[GatewayProcess]:
+def started(
+    folder: Path, *command: str, server: str, backend: str, route: str, ports: Sequence[int] = ()
+) -> Iterator[GatewayProcess]:
     issuer = Issuer(keys=[signing_key("ES256", kid="k1")])
     (folder / "jwks.json").write_text(json.dumps(issuer.jwks()))
     settings, log = folder / "gateway.toml", folder / "gateway.log"
     with reserved_port() as backend_port, log.open("wb") as sink:
+        urls = [f"http://127.0.0.1:{port}/agent" for port in ports or (backend_port,)]
         settings.write_text(f"""
 [server]
 port = 0
@@ -153,11 +160,12 @@ issuer = "{issuer.issuer}"
 jwks_file = "{folder}/jwks.json"
 audiences = ["{issuer.audience}"]
 [backends.support]
-url = "http://127.0.0.1:{backend_port}/agent"
+{f"urls = {urls}" if ports else f"url = '{urls[0]}'"}
 {backend}
 [routes.support]
 path = "/chatkit"
 backend = "support"
+{NO_LIMITS}
 {route}
 """)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
