@@ -1,81 +1,75 @@
-"""The composition root: settings in, ASGI app out. It reads as a list; nothing is decided here."""
+"""The composition root: settings in, ASGI app out; and new settings in while it runs.
+
+It reads as a list; nothing is decided here. Which parts a new version takes over is `runtime`'s matter.
+"""
 
 import asyncio
 import contextlib
-import gc
 import logging
-import socket
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
 import httpx
 from starlette.routing import BaseRoute, Router
-from starlette.routing import Route as AppRoute
 
-from gateway.auth.verifier import Verifier
+from gateway.auth.key_source import KeySource
+from gateway.backends.client import BackendClient
 from gateway.chatkit.frames import error_frame_for
-from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
-from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
 from gateway.errors import Draining
 from gateway.limits import Limiter
-from gateway.proxy import Proxy
+from gateway.runtime import Runtime, Surroundings, build_runtime
 from gateway.settings import Settings
-from gateway.trust.assertions import AssertionMint
-from gateway.trust.signing_keys import publish
+from gateway.trust.signing_keys import SigningKey
 from gateway.wire.access_log import AccessLog
-from gateway.wire.asgi import Receive, Scope, Send
+from gateway.wire.asgi import App, Receive, Scope, Send
 from gateway.wire.guard import DrainGuard
 from gateway.wire.rescue import Rescue
-from gateway.wire.server import (
-    DrainingServer,
-    DrainTimes,
-    ServerLimits,
-    build_server,
-    open_socket,
-    raise_file_limit,
-)
 
 logger = logging.getLogger("gateway.app")
 
 # Seconds that start-up waits for the first keys: ready under a second with keys reachable, and up in any case.
 FIRST_KEYS_TIMEOUT = 1.0
 
+# Seconds that a reload waits for the keys of an issuer that it brings: nobody waits for it, and it can be refused.
+NEW_KEYS_TIMEOUT = 10.0
 
 # Seconds for streams to write their last event before requests that have none are ended.
 LAST_WORDS = 0.1
 
 
 class Gateway:
-    """The ASGI app, and what the server must be able to tell it."""
+    """The ASGI app, and what the server must be able to tell it.
 
-    def __init__(self, settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> None:
+    Args:
+        extra_routes: Come before the routes to backends.
+        signing_keys: Shared with sibling processes; default: from the settings.
+        sibling_reasons: Why a sibling process is not ready.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        extra_routes: Sequence[BaseRoute] = (),
+        signing_keys: Sequence[SigningKey] | None = None,
+        sibling_reasons: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._client = httpx.AsyncClient(headers={"accept": "application/json"})
-        self.issuers = build_issuers(settings, self._client)
-        self.backends = {name: build_backend(name, table) for name, table in settings.backends.items()}
+        self._limiter = Limiter(max_streams=settings.server.max_streams)
         self._is_draining = False
-        verifier = Verifier(issuers=self.issuers, cache_size=settings.server.verified_tokens)
-        signing_keys = build_signing_keys(settings)
-        mint = AssertionMint(
-            issuer=settings.trust.issuer or settings.public_url, key=signing_keys[0], lifetime=settings.trust.lifetime
+        self._sibling_reasons = sibling_reasons
+        self._around = Surroundings(
+            client=self._client, limiter=self._limiter, reasons=self._all_reasons, extra_routes=extra_routes
         )
-        routes = build_routes(settings, self.backends)
-        table = build_route_table(routes)
-        limiter = Limiter(max_streams=settings.server.max_streams)
-        proxy = Proxy(routes=table, verifier=verifier, mint=mint, limiter=limiter)
-        router = Router(
-            routes=[
-                AppRoute("/livez", Liveness()),
-                AppRoute("/readyz", Readiness(verifier=verifier, is_draining=lambda: self._is_draining)),
-                AppRoute("/.well-known/jwks.json", PublishedKeys(publish(signing_keys))),
-                AppRoute("/session", Session(routes=routes, verifier=verifier)),
-                *extra_routes,
-            ],
-            default=proxy,
-            redirect_slashes=False,
-            lifespan=self._lifespan,
-        )
-        self._guard = DrainGuard(ShortWay(proxy, router, paths=table.paths))
-        rescue = Rescue(self._guard, stream_error=error_frame_for)
-        self._log = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
+        self._shared_keys = signing_keys
+        self.runtime = build_runtime(settings, self._around, signing_keys=signing_keys)
+        # Of earlier versions, as long as somebody's stream comes from them.
+        self._retired: list[BackendClient] = []
+        self._refreshing: dict[KeySource, asyncio.Task[None]] = {}
+        self._reload = asyncio.Lock()
+        self._guard = DrainGuard(self._enter)
+        self._log = AccessLog(Rescue(self._guard, stream_error=error_frame_for), quiet_paths=frozenset(QUIET_PATHS))
+        # Starlette's own knows the lifespan protocol.
+        self._lifespan_app: App = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._log(scope, receive, send)
@@ -86,91 +80,96 @@ class Gateway:
 
     def end_streams(self) -> None:
         """Time is up: every stream gets its last event now, and whoever is still sending an answer."""
-        for backend in self.backends.values():
+        for backend in (*self.runtime.backends.values(), *self._retired):
             backend.end_exchanges(Draining("the gateway is shutting down"))
         asyncio.get_running_loop().call_later(LAST_WORDS, self._guard.end_all)
 
+    async def reload(self, settings: Settings) -> str | None:
+        """Serve by ``settings`` from the next request on; requests under way keep what they began with.
+
+        Returns:
+            Why not, if they cannot be used; everything is then as it was.
+        """
+        async with self._reload:
+            last = self.runtime
+            try:
+                new = build_runtime(settings, self._around, last=last, signing_keys=self._shared_of(settings))
+            except (OSError, ValueError) as exc:
+                return str(exc)
+            brought = _sources(new) - _sources(last)
+            await _await_keys(brought, NEW_KEYS_TIMEOUT)
+            missing = [str(failure) for source in brought if (failure := source.missing())]
+            if missing:
+                return "; ".join(missing)
+            self.runtime = new
+            self._limiter.max_streams = settings.server.max_streams
+            self._keep_fresh()
+            self._retire(backend for backend in last.backends.values() if backend not in new.backends.values())
+            return None
+
+    def _shared_of(self, settings: Settings) -> Sequence[SigningKey] | None:
+        """The siblings' common key, as long as no file names another."""
+        return None if settings.trust.signing_keys else self._shared_keys
+
+    def _enter(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """A path of a route goes straight to the proxy: no path of a route is also one of the gateway's own."""
+        runtime = self.runtime
+        if scope["type"] != "http":
+            return self._lifespan_app(scope, receive, send)
+        return (runtime.proxy if scope["path"] in runtime.paths else runtime.router)(scope, receive, send)
+
+    def reasons(self) -> list[str]:
+        """Why this process wants no new requests, leaving its siblings aside."""
+        missing = [f"no keys of issuer {name}" for name in self.runtime.verifier.unavailable_issuers()]
+        return [*missing, *(["draining"] if self._is_draining else [])]
+
+    def _all_reasons(self) -> list[str]:
+        return [*self.reasons(), *self._sibling_reasons()]
+
+    def _keep_fresh(self) -> None:
+        """One task for the keys of each issuer that counts now, and none for the others."""
+        wanted, running = _sources(self.runtime), set(self._refreshing)
+        for source in running - wanted:
+            self._refreshing.pop(source).cancel()
+        for source in wanted - running:
+            self._refreshing[source] = asyncio.create_task(source.run())
+
+    def _retire(self, backends: Iterable[BackendClient]) -> None:
+        self._retired = [backend for backend in self._retired if any(pool.outstanding for pool in backend.pools())]
+        for backend in backends:
+            backend.retire()
+            self._retired.append(backend)
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(issuer.keys.run()) for issuer in self.issuers]
-        await self._await_first_keys()
+        self._keep_fresh()
+        await _await_keys(_sources(self.runtime), FIRST_KEYS_TIMEOUT)
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._refreshing.values():
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for backend in self.backends.values():
+            await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
+            for backend in (*self.runtime.backends.values(), *self._retired):
                 backend.close()
             await self._client.aclose()
             logger.info("stopped", extra={"fields": {"ended": dict(self._log.ended)}})
 
-    async def _await_first_keys(self) -> None:
-        """Join the first fetches. An issuer that is down does not keep the others' users waiting."""
-        fetches = [asyncio.create_task(issuer.keys.refresh()) for issuer in self.issuers]
-        _, late = await asyncio.wait(fetches, timeout=FIRST_KEYS_TIMEOUT)
-        for fetch in late:
-            fetch.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+
+# Probes ask every few seconds.
+QUIET_PATHS = ("/livez", "/readyz")
 
 
-class ShortWay:
-    """A path of a route goes straight to ``proxy``: no path of a route is also one of the gateway's own."""
-
-    def __init__(self, proxy: Proxy, router: Router, *, paths: Container[str]) -> None:
-        self._proxy = proxy
-        self._router = router
-        self._paths = paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._proxy if scope.get("path") in self._paths else self._router
-        await app(scope, receive, send)
+async def _await_keys(sources: Iterable[KeySource], seconds: float) -> None:
+    """Join the first fetches. An issuer that is down does not keep the others' users waiting."""
+    fetches = [asyncio.create_task(source.refresh()) for source in sources]
+    if not fetches:
+        return
+    _, late = await asyncio.wait(fetches, timeout=seconds)
+    for fetch in late:
+        fetch.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
-def build_app(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:
-    """The gateway for these settings; ``extra_routes`` come before its routes to backends."""
-    return Gateway(settings, extra_routes=extra_routes)
-
-
-def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> int:
-    """Serve until a signal. Prints one line when ready.
-
-    Returns:
-        The exit code: 0 after a drain.
-
-    Raises:
-        OSError: The port is taken, or may not be opened.
-    """
-    server, sock = open_server(settings, extra_routes=extra_routes)
-    # What start-up made stays. The collector then looks at what requests make, and seldom: they leave hardly a cycle.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-    server.run([sock])
-    return 0
-
-
-def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> tuple[DrainingServer, socket.socket]:
-    """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
-    table = settings.server
-    raise_file_limit()
-    sock = open_socket(table.host, table.port, table.backlog)
-    port = sock.getsockname()[1]
-    if port != table.port:
-        settings = settings.model_copy(update={"server": table.model_copy(update={"port": port})})
-    address = f"http://[{table.host}]:{port}" if ":" in table.host else f"http://{table.host}:{port}"
-    routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
-    server = build_server(
-        build_app(settings, extra_routes=extra_routes),
-        limits=ServerLimits(
-            max_head=table.max_head,
-            max_headers=table.max_headers,
-            head_timeout=table.head_timeout,
-            keep_alive=table.keep_alive,
-            write_timeout=table.write_timeout,
-        ),
-        times=DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout),
-        on_ready=lambda: print(f"gateway ready on {address} ({routes})", flush=True),
-        backlog=table.backlog,
-    )
-    return server, sock
+def _sources(runtime: Runtime) -> set[KeySource]:
+    return {issuer.keys for issuer in runtime.issuers.values()}

@@ -134,19 +134,36 @@ def running(folder: Path, *, server: str = "", backend: str = "", route: str = "
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *, server: str = "", backend: str = "", route: str = "", ports: Sequence[int] = ()
+    folder: Path,
+    *,
+    server: str = "",
+    backend: str = "",
+    route: str = "",
+    ports: Sequence[int] = (),
+    issuer: Issuer | None = None,
 ) -> Iterator[GatewayProcess]:
-    """The same from the command line, with nothing in it that is not the gateway's; ``ports`` are its replicas'."""
+    """The same from the command line, with nothing in it that is not the gateway's.
+
+    Args:
+        ports: Its replicas'.
+        issuer: Where several gateways know the same people.
+    """
     command = ("gateway", "serve", "--settings")
-    with started(folder, *command, server=server, backend=backend, route=route, ports=ports) as gateway:
+    with started(folder, *command, server=server, backend=backend, route=route, ports=ports, issuer=issuer) as gateway:
         yield gateway
 
 
 @contextlib.contextmanager
 def started(
-    folder: Path, *command: str, server: str, backend: str, route: str, ports: Sequence[int] = ()
+    folder: Path,
+    *command: str,
+    server: str,
+    backend: str,
+    route: str,
+    ports: Sequence[int] = (),
+    issuer: Issuer | None = None,
 ) -> Iterator[GatewayProcess]:
-    issuer = Issuer(keys=[signing_key("ES256", kid="k1")])
+    issuer = issuer or Issuer(keys=[signing_key("ES256", kid="k1")])
     (folder / "jwks.json").write_text(json.dumps(issuer.jwks()))
     settings, log = folder / "gateway.toml", folder / "gateway.log"
     with reserved_port() as backend_port, log.open("wb") as sink:

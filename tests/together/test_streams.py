@@ -175,7 +175,7 @@ async def test_a_backend_that_is_not_there_is_an_event_or_a_problem(tmp_path: Pa
     with serve(issuer_app(issuer)) as login:
         toml = gateway_toml(issuer, f"{login}/jwks", f"http://127.0.0.1:{free_port()}/agent")
         with running_gateway(tmp_path, toml) as url:
-            page = Page(url, issuer.token())
+            page = Page(url, issuer.token(), issuer)
             async with page.client:
                 streaming, json_operation = await page.post(CREATE), await page.post(LIST)
 

@@ -1,0 +1,231 @@
+"""Serving: a socket, a server, the app behind it; in this process or in several, and new settings by SIGHUP.
+
+Rules: what listens is opened before anything else, so that a port that is taken is said at once; a reload that cannot
+be used changes nothing and says why; what only a restart can change is named.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+from collections.abc import Callable, Sequence
+
+from starlette.routing import BaseRoute
+
+from gateway.app import Gateway
+from gateway.compile import build_signing_keys
+from gateway.settings import Settings, SettingsError
+from gateway.settings.model import ServerSettings
+from gateway.trust.signing_keys import SigningKey
+from gateway.wire.logs import configure_logging
+from gateway.wire.server import (
+    DrainingServer,
+    DrainTimes,
+    ServerLimits,
+    build_server,
+    open_socket,
+    raise_file_limit,
+)
+from gateway.workers import Board, Seat, describe, run_workers
+
+logger = logging.getLogger("gateway.serving")
+
+Load = Callable[[], Settings]
+
+# Seconds between two slips of a worker: a probe may see the past of that long.
+POST_EVERY = 0.5
+
+# What is settled once the process listens.
+FIXED = ("host", "port", "backlog", "workers")
+
+
+def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: Load | None = None) -> int:
+    """Serve until a signal. Prints one line when ready.
+
+    Args:
+        load: Reads the settings anew, for SIGHUP; without it they stay as they are.
+
+    Returns:
+        The exit code: 0 after a drain.
+
+    Raises:
+        OSError: The port is taken, or may not be opened.
+        ValueError: A file that the settings name cannot be used.
+    """
+    raise_file_limit()
+    settings, sock = _listen(settings)
+    if settings.server.workers == 1:
+        server = _build(settings, sock, extra_routes, load)
+        _settle()
+        server.run([sock])
+        return 0
+    keys = build_signing_keys(settings)
+    board = Board(settings.server.workers)
+    latest = settings
+
+    def work(seat: Seat) -> None:
+        server = _build(latest, sock, extra_routes, load, signing_keys=keys, seat=seat, board=board)
+        seat.on_orphaned = lambda: server.handle_exit(signal.SIGTERM, None)
+        _settle()
+        server.run([sock])
+
+    def reload() -> bool:
+        """Whoever comes later begins with what its siblings serve by. Settings that are wrong are said once, here."""
+        nonlocal latest
+        again = _load_again(load, latest) if load is not None else None
+        latest = again or latest
+        return again is not None
+
+    return run_workers(settings.server.workers, work, on_ready=lambda: _say_ready(settings), on_reload=reload)
+
+
+def open_server(
+    settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: Load | None = None
+) -> tuple[DrainingServer, socket.socket]:
+    """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
+    settings, sock = _listen(settings)
+    return _build(settings, sock, extra_routes, load), sock
+
+
+def _listen(settings: Settings) -> tuple[Settings, socket.socket]:
+    table = settings.server
+    sock = open_socket(table.host, table.port, table.backlog)
+    return _with(settings, port=sock.getsockname()[1]), sock
+
+
+def _with(settings: Settings, **values: object) -> Settings:
+    return settings.model_copy(update={"server": settings.server.model_copy(update=values)})
+
+
+def _build(
+    settings: Settings,
+    sock: socket.socket,
+    extra_routes: Sequence[BaseRoute],
+    load: Load | None,
+    *,
+    signing_keys: Sequence[SigningKey] | None = None,
+    seat: Seat | None = None,
+    board: Board | None = None,
+) -> DrainingServer:
+    gateway = Gateway(
+        settings,
+        extra_routes=extra_routes,
+        signing_keys=signing_keys,
+        sibling_reasons=(lambda: board.reasons(but=seat.index)) if board is not None and seat is not None else tuple,
+    )
+    server = build_server(
+        gateway,
+        limits=_limits(settings.server),
+        times=_times(settings.server),
+        on_ready=lambda: _say_ready(settings),
+        backlog=settings.server.backlog,
+    )
+    if seat is not None and board is not None:
+        server.on_ready = _Posting(gateway, seat, board).begin
+    if load is not None:
+        reloading = _Reloading(gateway, server, load)
+        server.on_reload = reloading.begin
+    return server
+
+
+class _Posting:
+    """Keeps a worker's slip on the board, from when it is ready."""
+
+    def __init__(self, gateway: Gateway, seat: Seat, board: Board) -> None:
+        self._gateway = gateway
+        self._seat = seat
+        self._board = board
+
+    def begin(self) -> None:
+        self._post()
+        self._seat.announce()
+
+    def _post(self) -> None:
+        self._board.post(self._seat.index, describe(self._gateway.reasons()))
+        asyncio.get_running_loop().call_later(POST_EVERY, self._post)
+
+
+class _Reloading:
+    """Takes new settings into a running server."""
+
+    def __init__(self, gateway: Gateway, server: DrainingServer, load: Load) -> None:
+        self._gateway = gateway
+        self._server = server
+        self._load = load
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Called in the loop, at each SIGHUP. One at a time; the last word counts."""
+        before, self._task = self._task, None
+        self._task = asyncio.get_running_loop().create_task(self._run(before))
+
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        last = self._gateway.runtime.settings
+        # Reading files takes milliseconds, and the streams go on meanwhile.
+        settings = await asyncio.to_thread(_load_again, self._load, last)
+        if settings is None:
+            return
+        refusal = await self._gateway.reload(settings)
+        if refusal is not None:
+            _log_refusal([refusal])
+            return
+        self._server.take(limits=_limits(settings.server), times=_times(settings.server))
+        configure_logging(settings.log.format, settings.log.level)
+        logger.warning("settings reloaded", extra={"fields": {"routes": list(settings.routes)}})
+
+
+def _load_again(load: Load, last: Settings) -> Settings | None:
+    """New settings, with what cannot change left as it is; None, and a log line with every problem, if they are
+    wrong."""
+    try:
+        settings = load()
+    except SettingsError as exc:
+        _log_refusal(exc.problems)
+        return None
+    fixed = {name: getattr(last.server, name) for name in FIXED}
+    # Port 0 has become a port: it is the same wish.
+    changed = [
+        f"server.{name}"
+        for name, value in fixed.items()
+        if getattr(settings.server, name) != value and not (name == "port" and settings.server.port == 0)
+    ]
+    if changed:
+        logger.warning("settings need a restart", extra={"fields": {"settings": changed, "kept": "as they were"}})
+    return _with(settings, **fixed)
+
+
+def _log_refusal(problems: Sequence[str]) -> None:
+    fields = {"problems": list(problems), "fix": "the old settings serve on; correct the file and send SIGHUP again"}
+    logger.error("settings not reloaded", extra={"fields": fields})
+
+
+def _say_ready(settings: Settings) -> None:
+    table = settings.server
+    address = f"http://[{table.host}]:{table.port}" if ":" in table.host else f"http://{table.host}:{table.port}"
+    routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
+    print(f"gateway ready on {address} ({routes})", flush=True)
+
+
+def _limits(table: ServerSettings) -> ServerLimits:
+    return ServerLimits(
+        max_head=table.max_head,
+        max_headers=table.max_headers,
+        head_timeout=table.head_timeout,
+        keep_alive=table.keep_alive,
+        write_timeout=table.write_timeout,
+    )
+
+
+def _times(table: ServerSettings) -> DrainTimes:
+    return DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout)
+
+
+def _settle() -> None:
+    """What start-up made stays. The collector then looks at what requests make, and seldom: they leave hardly a
+    cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)

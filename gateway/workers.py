@@ -1,0 +1,257 @@
+"""Several processes behind one socket: who starts them, replaces those that die, and what they tell each other.
+
+Rules: the first process only watches, so it has nothing to crash on; a signal to it goes to every worker; a worker that
+dies is replaced, and the others' streams go on; a worker whose watcher is gone drains by itself. What workers know of
+each other is a slip of paper each on a shared board, written by its owner alone. Knows nothing of HTTP or settings.
+
+The workers are forks of a process that has opened the socket and read the settings, but has no event loop and no
+thread yet: there is nothing in it that a fork would break.
+"""
+
+import asyncio
+import json
+import logging
+import mmap
+import os
+import select
+import signal
+import socket
+import time
+import traceback
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+logger = logging.getLogger("gateway.workers")
+
+# Bytes of a slip: a table of counters. Memory that nobody writes to is not taken.
+SLIP: Final = 1024 * 1024
+
+# Seconds after which a slip says nothing about today: its owner hangs or is gone. Slips are written twice a second.
+STALE: Final = 3.0
+
+# Seconds between two starts of one seat: a worker that dies at once must not keep a core busy.
+PAUSE: Final = 1.0
+
+_HEAD: Final = 8  # length and checksum, four bytes each
+
+
+class Board:
+    """A slip for each worker, in memory that all of them share."""
+
+    def __init__(self, seats: int) -> None:
+        self._seats = seats
+        self._memory = mmap.mmap(-1, seats * SLIP)
+
+    def post(self, index: int, slip: Mapping[str, Any]) -> None:
+        """Replace the slip of ``index``; ``slip`` is JSON, with ``at`` (monotonic seconds) and ``reasons``."""
+        data = json.dumps(slip, separators=(",", ":")).encode()
+        if len(data) + _HEAD > SLIP:
+            raise ValueError(f"a slip of {len(data)} bytes, {SLIP - _HEAD} fit")
+        start = index * SLIP
+        self._memory[start + _HEAD : start + _HEAD + len(data)] = data
+        self._memory[start : start + _HEAD] = len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big")
+
+    def read(self, index: int) -> Mapping[str, Any] | None:
+        """The slip of ``index``; None where there is none yet, or it is being written right now each time we look."""
+        start = index * SLIP
+        for _ in range(3):
+            head = self._memory[start : start + _HEAD]
+            size = int.from_bytes(head[:4], "big")
+            data = self._memory[start + _HEAD : start + _HEAD + min(size, SLIP - _HEAD)]
+            if size and zlib.crc32(data) == int.from_bytes(head[4:], "big"):
+                slip: Mapping[str, Any] = json.loads(data)
+                return slip
+        return None
+
+    def read_all(self) -> list[Mapping[str, Any]]:
+        """Every slip that there is, of workers that are gone too: what they counted has happened."""
+        return [slip for index in range(self._seats) if (slip := self.read(index)) is not None]
+
+    def reasons(self, *, but: int, clock: Callable[[], float] = time.monotonic) -> list[str]:
+        """Why a worker other than ``but`` is not ready. One that is being replaced does not count: it gets nothing."""
+        now = clock()
+        others = ((index, self.read(index)) for index in range(self._seats) if index != but)
+        return [
+            f"worker {index}: {reason}"
+            for index, slip in others
+            if slip is not None and now - slip["at"] < STALE
+            for reason in slip["reasons"]
+        ]
+
+
+@dataclass(slots=True, kw_only=True)
+class Seat:
+    """A worker's place, as the worker sees it.
+
+    Attributes:
+        on_orphaned: Called in the worker's loop when whoever started it is gone.
+    """
+
+    index: int
+    watcher: socket.socket
+    on_orphaned: Callable[[], None] = field(default=lambda: None)
+
+    def announce(self) -> None:
+        """Called in the worker's loop: it serves now."""
+        self.watcher.send(b"r")
+        asyncio.get_running_loop().add_reader(self.watcher, self._hear)
+
+    def _hear(self) -> None:
+        """Nobody ever says anything: what is heard is the end."""
+        asyncio.get_running_loop().remove_reader(self.watcher)
+        self.on_orphaned()
+
+
+def run_workers(
+    count: int,
+    work: Callable[[Seat], None],
+    *,
+    on_ready: Callable[[], None],
+    on_reload: Callable[[], bool],
+) -> int:
+    """Run ``work`` in ``count`` processes until a signal.
+
+    Args:
+        work: Serves until its own process is signalled.
+        on_ready: Called once, when all of them serve.
+        on_reload: Called at SIGHUP; whether the workers shall be told.
+
+    Returns:
+        The exit code: 0 when every worker ended well after a signal; 1 when one did not, or none could start.
+    """
+    return _Crew(count, work, on_ready, on_reload).run()
+
+
+@dataclass(slots=True)
+class _Worker:
+    index: int
+    pid: int
+    line: socket.socket
+    started: float
+    is_ready: bool = False
+
+
+class _Crew:
+    """The watcher's side."""
+
+    def __init__(
+        self, count: int, work: Callable[[Seat], None], on_ready: Callable[[], None], on_reload: Callable[[], bool]
+    ) -> None:
+        self._work = work
+        self._on_ready = on_ready
+        self._on_reload = on_reload
+        self._workers: dict[int, _Worker] = {}
+        self._due = dict.fromkeys(range(count), 0.0)  # seats without a worker, and when each gets one
+        self._heard: deque[int] = deque()
+        self._wake, self._bell = socket.socketpair()
+        self._is_ending = self._was_ready = False
+        self._code = 0
+
+    def run(self) -> int:
+        self._wake.setblocking(False)
+        self._bell.setblocking(False)
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, lambda number, _: self._heard.append(number))
+        while self._workers or not self._is_ending:
+            self._start_due()
+            self._wait()
+            while self._heard:
+                self._take(self._heard.popleft())
+            self._reap()
+        return self._code
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for index, due in list(self._due.items()):
+            if due <= now and not self._is_ending:
+                del self._due[index]
+                self._start(index)
+
+    def _start(self, index: int) -> None:
+        line, watcher = socket.socketpair()
+        logging.shutdown()  # what waits to be written is ours, not the worker's too
+        pid = os.fork()
+        if pid == 0:
+            line.close()
+            self._become(Seat(index=index, watcher=watcher))
+        watcher.close()
+        self._workers[pid] = _Worker(index, pid, line, time.monotonic())
+
+    def _become(self, seat: Seat) -> None:
+        """In the new process. Never returns."""
+        code = 1
+        try:
+            # A terminal's Ctrl-C is for the watcher alone: a worker that got it twice would not drain.
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+                signal.signal(number, signal.SIG_DFL)
+            for sibling in self._workers.values():
+                sibling.line.close()
+            self._wake.close()
+            self._bell.close()
+            self._work(seat)
+            code = 0
+        except Exception:
+            traceback.print_exc()
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def _wait(self) -> None:
+        """Until a signal, a worker's word, or the next start."""
+        lines = [worker.line for worker in self._workers.values() if not worker.is_ready]
+        now = time.monotonic()
+        pause = min((max(due - now, 0.0) for due in self._due.values()), default=None) if not self._is_ending else None
+        readable, _, _ = select.select([self._wake, *lines], [], [], pause)
+        if self._wake in readable:
+            self._wake.recv(4096)
+        for worker in self._workers.values():
+            if worker.line in readable and not worker.is_ready:
+                worker.is_ready = worker.line.recv(1) == b"r"
+        if not self._was_ready and not self._due and all(worker.is_ready for worker in self._workers.values()):
+            self._was_ready = True
+            self._on_ready()
+
+    def _take(self, number: int) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._is_ending = True
+            self._tell(number)
+        elif number == signal.SIGHUP and self._on_reload():
+            self._tell(number)
+
+    def _tell(self, number: int) -> None:
+        for worker in self._workers.values():
+            # Its number is its own until it is reaped.
+            os.kill(worker.pid, number)
+
+    def _reap(self) -> None:
+        for worker in list(self._workers.values()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if pid:
+                del self._workers[pid]
+                worker.line.close()
+                self._bury(worker, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, worker: _Worker, code: int) -> None:
+        if self._is_ending:
+            self._code = self._code or (1 if code else 0)
+            return
+        fields = {"worker": worker.index, "pid": worker.pid, "exit_code": code}
+        if not self._was_ready and not worker.is_ready:
+            # Nobody has ever served: the next would fail like this one.
+            logger.error("worker could not start", extra={"fields": fields})
+            self._is_ending, self._code = True, 1
+            self._tell(signal.SIGTERM)
+            return
+        logger.error("worker died, and is replaced", extra={"fields": fields})
+        self._due[worker.index] = max(time.monotonic(), worker.started + PAUSE)
+
+
+def describe(reasons: Sequence[str], clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
+    """A slip with why its worker is not ready; more may be put on it."""
+    return {"at": clock(), "reasons": list(reasons)}
