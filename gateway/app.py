@@ -19,8 +19,9 @@ from gateway.limits import Limiter
 from gateway.runtime import Runtime, Surroundings, build_runtime
 from gateway.settings import Settings
 from gateway.trust.signing_keys import SigningKey
-from gateway.wire.access_log import AccessLog
+from gateway.wire.access_log import AccessLog, peer_of
 from gateway.wire.asgi import App, Receive, Scope, Send
+from gateway.wire.forwarded import find_client
 from gateway.wire.guard import DrainGuard
 from gateway.wire.rescue import Rescue
 
@@ -67,7 +68,11 @@ class Gateway:
         self._refreshing: dict[KeySource, asyncio.Task[None]] = {}
         self._reload = asyncio.Lock()
         self._guard = DrainGuard(self._enter)
-        self._log = AccessLog(Rescue(self._guard, stream_error=error_frame_for), quiet_paths=frozenset(QUIET_PATHS))
+        self._log = AccessLog(
+            Rescue(self._guard, stream_error=error_frame_for),
+            quiet_paths=frozenset(QUIET_PATHS),
+            find_client=lambda scope: find_client(peer_of(scope), scope["headers"], self.runtime.trusted_proxies),
+        )
         # Starlette's own knows the lifespan protocol.
         self._lifespan_app: App = Router(lifespan=self._lifespan)
 
@@ -84,28 +89,24 @@ class Gateway:
             backend.end_exchanges(Draining("the gateway is shutting down"))
         asyncio.get_running_loop().call_later(LAST_WORDS, self._guard.end_all)
 
-    async def reload(self, settings: Settings) -> str | None:
+    async def reload(self, settings: Settings) -> None:
         """Serve by ``settings`` from the next request on; requests under way keep what they began with.
 
-        Returns:
-            Why not, if they cannot be used; everything is then as it was.
+        Raises:
+            ValueError, OSError: They cannot be used; everything is then as it was.
         """
         async with self._reload:
             last = self.runtime
-            try:
-                new = build_runtime(settings, self._around, last=last, signing_keys=self._shared_of(settings))
-            except (OSError, ValueError) as exc:
-                return str(exc)
+            new = build_runtime(settings, self._around, last=last, signing_keys=self._shared_of(settings))
             brought = _sources(new) - _sources(last)
             await _await_keys(brought, NEW_KEYS_TIMEOUT)
             missing = [str(failure) for source in brought if (failure := source.missing())]
             if missing:
-                return "; ".join(missing)
+                raise ValueError("; ".join(missing))
             self.runtime = new
             self._limiter.max_streams = settings.server.max_streams
             self._keep_fresh()
             self._retire(backend for backend in last.backends.values() if backend not in new.backends.values())
-            return None
 
     def _shared_of(self, settings: Settings) -> Sequence[SigningKey] | None:
         """The siblings' common key, as long as no file names another."""

@@ -165,14 +165,12 @@ class Proxy:
             (b"x-request-id", record.request_id.encode()),
             (b"accept-encoding", b"identity"),
         ]
-        if scope["client"]:
-            ours.append((b"x-forwarded-for", scope["client"][0].encode()))
+        if record.client is not None:
+            ours.append((b"x-forwarded-for", record.client.encode()))
         if route.forward_token and credential.token:
             ours.append((b"authorization", b"Bearer " + credential.token))
         headers = select_request_headers(scope["headers"], route.forwarded) + ours
-        return BackendRequest(
-            method=method, path=path, headers=headers, body=data, length=length, affinity=affinity
-        )
+        return BackendRequest(method=method, path=path, headers=headers, body=data, length=length, affinity=affinity)
 
 
 async def read_chatkit(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:

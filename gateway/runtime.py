@@ -5,6 +5,7 @@ connections, the key that signs when no file names one. So a new version costs n
 A request keeps the version that it began with. Nothing is contacted here.
 """
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,6 +24,7 @@ from gateway.settings import Settings
 from gateway.trust.assertions import AssertionMint
 from gateway.trust.signing_keys import SigningKey, publish
 from gateway.wire.asgi import App
+from gateway.wire.forwarded import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Runtime:
     """One version, ready to answer.
 
     Attributes:
+        trusted_proxies: Who may say who the client is.
         proxy: Answers the exact ``paths``; ``router`` everything else.
     """
 
@@ -53,6 +56,7 @@ class Runtime:
     backends: Mapping[str, BackendClient]
     signing_keys: Sequence[SigningKey]
     verifier: Verifier
+    trusted_proxies: Sequence[Network]
     proxy: App
     router: App
     paths: frozenset[str]
@@ -105,6 +109,7 @@ def build_runtime(
         backends=backends,
         signing_keys=signing_keys,
         verifier=verifier,
+        trusted_proxies=[ipaddress.ip_network(network) for network in settings.server.trusted_proxies],
         proxy=Pace(proxy),
         router=router,
         paths=table.paths,

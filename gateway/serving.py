@@ -27,6 +27,7 @@ from gateway.wire.server import (
     open_socket,
     raise_file_limit,
 )
+from gateway.wire.tls import Certificate
 from gateway.workers import Board, Seat, describe, run_workers
 
 logger = logging.getLogger("gateway.serving")
@@ -108,25 +109,57 @@ def _build(
     seat: Seat | None = None,
     board: Board | None = None,
 ) -> DrainingServer:
+    certificate = _build_certificate(settings)
     gateway = Gateway(
         settings,
         extra_routes=extra_routes,
         signing_keys=signing_keys,
         sibling_reasons=(lambda: board.reasons(but=seat.index)) if board is not None and seat is not None else tuple,
     )
+    begins: list[Callable[[], None]] = []
+
+    def begin_all() -> None:
+        for begin in begins:
+            begin()
+
     server = build_server(
         gateway,
         limits=_limits(settings.server),
         times=_times(settings.server),
-        on_ready=lambda: _say_ready(settings),
+        on_ready=begin_all,
         backlog=settings.server.backlog,
+        tls=certificate.context if certificate is not None else None,
     )
+    if certificate is not None:
+        begins.append(_Renewing(certificate, settings.server.tls_check).begin)
     if seat is not None and board is not None:
-        server.on_ready = _Posting(gateway, seat, board).begin
+        begins.append(_Posting(gateway, seat, board).begin)
+    else:
+        begins.append(lambda: _say_ready(settings))
     if load is not None:
-        reloading = _Reloading(gateway, server, load)
+        reloading = _Reloading(gateway, server, load, certificate)
         server.on_reload = reloading.begin
     return server
+
+
+class _Renewing:
+    """Looks at the certificate's files now and then."""
+
+    def __init__(self, certificate: Certificate, seconds: float) -> None:
+        self._certificate = certificate
+        self._seconds = seconds
+
+    def begin(self) -> None:
+        asyncio.get_running_loop().call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        try:
+            if self._certificate.renew():
+                logger.warning("certificate renewed")
+        except ValueError as exc:
+            fields = {"reason": str(exc), "fix": "the last certificate serves on; correct the files"}
+            logger.error("certificate not renewed", extra={"fields": fields})
+        self.begin()
 
 
 class _Posting:
@@ -149,8 +182,9 @@ class _Posting:
 class _Reloading:
     """Takes new settings into a running server."""
 
-    def __init__(self, gateway: Gateway, server: DrainingServer, load: Load) -> None:
+    def __init__(self, gateway: Gateway, server: DrainingServer, load: Load, certificate: Certificate | None) -> None:
         self._gateway = gateway
+        self._certificate = certificate
         self._server = server
         self._load = load
         self._task: asyncio.Task[None] | None = None
@@ -168,9 +202,13 @@ class _Reloading:
         settings = await asyncio.to_thread(_load_again, self._load, last)
         if settings is None:
             return
-        refusal = await self._gateway.reload(settings)
-        if refusal is not None:
-            _log_refusal([refusal])
+        try:
+            _build_certificate(settings)
+            await self._gateway.reload(settings)
+            if self._certificate is not None and settings.server.tls_certificate is not None:
+                self._certificate.take(settings.server.tls_certificate, settings.server.tls_key)
+        except (OSError, ValueError) as exc:
+            _log_refusal([str(exc)])
             return
         self._server.take(limits=_limits(settings.server), times=_times(settings.server))
         configure_logging(settings.log.format, settings.log.level)
@@ -187,6 +225,8 @@ def _load_again(load: Load, last: Settings) -> Settings | None:
         return None
     fixed = {name: getattr(last.server, name) for name in FIXED}
     # Port 0 has become a port: it is the same wish.
+    if (last.server.tls_certificate is None) != (settings.server.tls_certificate is None):
+        fixed |= {"tls_certificate": last.server.tls_certificate, "tls_key": last.server.tls_key}
     changed = [
         f"server.{name}"
         for name, value in fixed.items()
@@ -202,9 +242,15 @@ def _log_refusal(problems: Sequence[str]) -> None:
     logger.error("settings not reloaded", extra={"fields": fields})
 
 
+def _build_certificate(settings: Settings) -> Certificate | None:
+    table = settings.server
+    return Certificate(table.tls_certificate, table.tls_key) if table.tls_certificate is not None else None
+
+
 def _say_ready(settings: Settings) -> None:
     table = settings.server
-    address = f"http://[{table.host}]:{table.port}" if ":" in table.host else f"http://{table.host}:{table.port}"
+    host = f"[{table.host}]" if ":" in table.host else table.host
+    address = f"{'https' if table.tls_certificate else 'http'}://{host}:{table.port}"
     routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
     print(f"gateway ready on {address} ({routes})", flush=True)
 

@@ -20,12 +20,19 @@ logger = logging.getLogger("gateway.access")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
+def peer_of(scope: Scope) -> str | None:
+    """The address at the other end of the connection; None on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else None
+
+
 class AccessLog:
     """Writes the line.
 
     Args:
         app: What to watch.
         quiet_paths: Paths whose successes are not logged: probes ask every few seconds.
+        find_client: The address of whoever asks; default: the peer's.
         clock: Monotonic seconds.
         make_id: A fresh request id.
 
@@ -38,11 +45,13 @@ class AccessLog:
         app: App,
         *,
         quiet_paths: frozenset[str] = frozenset(),
+        find_client: Callable[[Scope], str | None] = peer_of,
         clock: Callable[[], float] = time.monotonic,
         make_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._app = app
         self._quiet_paths = quiet_paths
+        self._find_client = find_client
         self._clock = clock
         self._make_id = make_id
         self.ended: Counter[str] = Counter()
@@ -52,7 +61,9 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         request_id = find_request_id(scope["headers"]) or self._make_id()
-        record = RequestRecord(request_id=request_id, started=self._clock(), method=scope["method"])
+        record = RequestRecord(
+            request_id=request_id, started=self._clock(), method=scope["method"], client=self._find_client(scope)
+        )
         attach(scope, record)
 
         def observe(message: Message) -> Awaitable[None]:

@@ -24,6 +24,7 @@ class RequestRecord:
     Attributes:
         request_id: Made here or kept from the client.
         started: Monotonic seconds.
+        client: Address of whoever asks, behind the proxies that are trusted.
         answer_headers: Go on every answer of this request: cross-origin permission, for one.
         streaming: Past authentication, on an operation that is answered with a stream.
         status: Of the answer, None until it has started.
@@ -33,6 +34,7 @@ class RequestRecord:
     request_id: str
     started: float
     method: str
+    client: str | None = None
     route: str | None = None
     operation: str | None = None
     user: str | None = None

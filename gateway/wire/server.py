@@ -13,6 +13,7 @@ import math
 import resource
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -76,8 +77,9 @@ def build_server(
     times: DrainTimes,
     on_ready: Callable[[], None],
     backlog: int = 2048,
+    tls: ssl.SSLContext | None = None,
 ) -> "DrainingServer":
-    """A server for ``app``; its `run` takes the sockets."""
+    """A server for ``app``; its `run` takes the sockets, and speaks ``tls`` on them."""
     protocols = _Protocols(app, limits)
     config = uvicorn.Config(
         app,
@@ -93,6 +95,7 @@ def build_server(
         backlog=backlog,
         # Ours comes first and ends streams with a word; uvicorn's is the net below it.
         timeout_graceful_shutdown=_net_below(times),
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     return DrainingServer(
         config,

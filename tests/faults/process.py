@@ -221,6 +221,6 @@ def await_ready(process: "subprocess.Popen[bytes]", log: Path) -> int:
     """The port, once it says that it is ready."""
     assert process.stdout is not None
     line = process.stdout.readline().decode()
-    match = re.match(r"gateway ready on http://127\.0\.0\.1:(\d+) ", line)
+    match = re.match(r"gateway ready on https?://127\.0\.0\.1:(\d+) ", line)
     assert match is not None, f"not started: {log.read_text()}"
     return int(match[1])
