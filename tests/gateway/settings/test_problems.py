@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import SettingsError, load_settings
+from tests.gateway.settings.files import SMALLEST
+from tests.gateway.settings.files import problems as problems_of
 
 BASE = """
 [issuers.main]
@@ -118,3 +120,39 @@ def test_no_shape_of_file_breaks_the_list(tmp_path: Path, before: str) -> None:
     path.write_text(before + "backends = []\nissuers = {}\n")
     with pytest.raises(SettingsError):
         load_settings(path)
+
+
+ONE = 'url = "http://127.0.0.1:9000/chatkit"'
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ('urls = ["http://a:1/x", "http://a:2/x", "http://b:1/x"]\nsticky = "thread"', []),
+        ('urls = ["http://a", "http://b/"]', []),
+        ('urls = ["http://a/x"]\neject_after = 1\neject_for = 0.5', []),
+        ("", ["has no address; set exactly one of url, urls"]),
+        ("urls = []", ["has no address; set exactly one of url, urls"]),
+        (f'{ONE}\nurls = ["http://a/x"]', ["has both; set exactly one of url, urls"]),
+        (
+            'urls = ["http://a/x", "http://b/y"]',
+            ["urls: http://b/y and http://a/x are not replicas of one backend; only host and port may differ"],
+        ),
+        (
+            'urls = ["http://a/x", "https://b/x"]',
+            ["urls: https://b/x and http://a/x are not replicas of one backend; only host and port may differ"],
+        ),
+        ('urls = ["http://a/x", "http://b/x", "http://a:80/x"]', ["urls: http://a:80/x is there twice; remove one"]),
+        ('urls = ["http://a/x"]\nsocket = "/run/a"', ["socket: is one place, and urls are several; use url with it"]),
+        (f"{ONE}\neject_after = 0", ["eject_after: Input should be greater than or equal to 1 (is 0)"]),
+        (f"{ONE}\neject_for = 0", ["eject_for: Input should be greater than 0 (is 0)"]),
+        (f'{ONE}\nsticky = "cookie"', ["sticky: Input should be 'none' or 'thread' (is 'cookie')"]),
+    ],
+)
+def test_a_backend_is_at_one_address_or_has_replicas(tmp_path: Path, backend: str, expected: list[str]) -> None:
+    """The assertion names one path, which every replica must take for its own."""
+    found = problems_of(tmp_path, SMALLEST.replace(ONE, backend))
+
+    assert [
+        problem.removeprefix("backends.support.").removeprefix("backends.support: ") for problem in found
+    ] == expected
