@@ -39,6 +39,7 @@ class GatewayError(Exception):
         source: Who has to act.
         message: One sentence for the person in front of the client.
         retry: May the user sensibly send the same again? Decides the Retry button of a stream's error event.
+        issuer: Whose user it is, as far as a refused token says; one that we trust.
     """
 
     status: int
@@ -46,6 +47,7 @@ class GatewayError(Exception):
     source: ClassVar[Source]
     message: str
     retry: ClassVar[bool] = False
+    issuer: str | None = None
 
     @property
     def title(self) -> str:

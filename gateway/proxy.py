@@ -87,6 +87,7 @@ class Proxy:
             del credential, body
             scope["headers"] = []
             async with cancel_on_disconnect(scope, receive), exchange as answer:
+                record.answer = answer
                 self._limit(scope, answer, route, identity if record.streaming else None)
                 record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
 
@@ -122,6 +123,7 @@ class Proxy:
         request = self._prepare(scope, record, route, credential, identity, data, length=length)
         reply = ClientReply(send, record.answer_headers + INERT)
         async with route.backend.exchange(request) as answer:
+            record.answer = answer
             self._limit(scope, answer, route, None)
             if data is None:
                 await _upload(receive, answer, route)
@@ -165,6 +167,8 @@ class Proxy:
             (b"x-request-id", record.request_id.encode()),
             (b"accept-encoding", b"identity"),
         ]
+        if record.trace is not None:
+            ours.append((b"traceparent", record.trace.header()))
         if record.client is not None:
             ours.append((b"x-forwarded-for", record.client.encode()))
         if route.forward_token and credential.token:
