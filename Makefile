@@ -1,6 +1,7 @@
 # make demo   install, then run issuer, gateway and agent backend; a page to chat on
 # make demo SAY="..."   the same without a browser: sign in, ask, print the answer, stop
-# make test   install, then run every test
+# make test   install, then run every test; those that drive a browser only if there is one, the last line says so
+# make browser  those alone: the demo page, the kit, the Next.js example (Chromium, Node.js 20.9 or newer); none is skipped
 # make check  format, lint, types, import contracts
 # make attack run every attack we know against a running gateway, print the table
 # make bench  measure the gateway beside nginx and haproxy (Linux, a C compiler); ARGS="--quick" to see that it works
@@ -8,13 +9,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check attack bench format lock clean
+.PHONY: demo test browser check attack bench format lock clean
 
 demo: .venv/run
 	@$(BIN)/python -m gateway demo $${SAY:+--say "$$SAY"} $${PORT:+--port "$$PORT"}
 
+# Two at a time, on machines with more cores too: many tests are about time, and must not be short of it. To look
+# closely at some: make test ARGS="-n 0 --pdb tests/gateway".
 test: .venv/dev
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder --cov --cov-report=term $(ARGS)
+
+# With CI set a test whose browser is missing fails.
+browser: .venv/dev
+	CI=1 $(BIN)/python -m pytest tests/browser $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

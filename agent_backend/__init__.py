@@ -20,6 +20,7 @@ ChatKitServer. The rest is one complete backend: agent, history, store.
     agent            the agent, its instructions                 history         thread items in, model input out
     tools            what the default agent can do: one small example of each thing ChatKit has for it
     checklist        one of them: a widget with buttons          actions, clicks   what a button makes happen
+    shown_context    what the backend was told, for the page to show
     choices          the tool and the model a user chose         titles          what a conversation is called
     conversion       one thread item, as the model reads it      tokens          how much of its window a text takes
     plugin           somebody else's agent in place of ours, by name

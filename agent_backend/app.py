@@ -95,6 +95,7 @@ def build_app(settings: Settings, *, model: Model | None = None) -> Starlette:
         mcp=mcp,
         attachment_store=attachments.desk,
         prepare_attachments=attachments.prepare,
+        show_context=settings.answer.show_context,
     )
     health = Health(engine=engine, trust=trust, attachments=attachments.check)
 

@@ -67,6 +67,7 @@ class PageContext:
 class RequestContext:
     """One verified request. ``notes`` gathers what its log line will say; it is no part of the request's identity.
 
+    ``claims`` are the assertion's, judged: what was said about this request, for who wants to show it.
     ``lease`` is the name by which a turn holds its thread; the store refuses writes of a turn that lost it.
     ``last_known``: what a turn last read or saved, by id: its thread, see `SqlStore.begin_turn`, and widgets.
     """
@@ -77,6 +78,7 @@ class RequestContext:
     page: PageContext | None = None
     token: str | None = field(default=None, repr=False)
     body: bytes = field(default=b"", repr=False)
+    claims: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     lease: str | None = field(default=None, repr=False)
     notes: dict[str, str | int] = field(default_factory=dict, repr=False, compare=False)
     last_known: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False, compare=False)

@@ -41,6 +41,7 @@ from agent_backend.mcp import McpServers, TurnTools
 from agent_backend.model_failures import ModelFailure
 from agent_backend.plugin import make_agent
 from agent_backend.problems import Problem
+from agent_backend.shown_context import context_effect
 from agent_backend.store import Leases, SqlStore
 from agent_backend.titles import TitleWriter, title_of, with_title
 from agent_backend.turn import BuildAgent, ChatContext, Turn
@@ -67,6 +68,7 @@ class AssistantServer(GuardedServer):
         mcp: McpServers | None = None,
         attachment_store: AttachmentStore[RequestContext] | None = None,
         prepare_attachments: PrepareAttachments | None = None,
+        show_context: bool = False,
     ) -> None:
         super().__init__(store=store, leases=leases, attachment_store=attachment_store)
         self._build_agent = build_agent
@@ -80,11 +82,14 @@ class AssistantServer(GuardedServer):
         self._usage = usage or UsageCounter()
         self._mcp = mcp or McpServers()
         self._prepare_attachments = prepare_attachments or name_all
+        self._show_context = show_context
 
     async def respond(
         self, thread: ThreadMetadata, input_user_message: UserMessageItem | None, context: RequestContext
     ) -> AsyncIterator[ThreadStreamEvent]:
         """Ask the agent, and stream what it says. Without a message too: after a tool's output, for example."""
+        if self._show_context:
+            yield context_effect(context)
         better_title: asyncio.Task[str | None] | None = None
         if thread.title is None and input_user_message and (title := title_of(input_user_message)):
             thread.title = title

@@ -182,6 +182,15 @@ class ComposerSettings(Table):
     )
 
 
+class AnswerSettings(Table):
+    # Off: an operator may have put claims into the assertion (claims.extra) that are meant for the backend alone.
+    show_context: bool = Field(
+        default=False,
+        description="begin each answer with a client effect `gateway.context`: user, page, request id and claims as "
+        "the backend was told them, for demonstrations and debugging",
+    )
+
+
 class PageContextSettings(Table):
     max_bytes: int = Field(
         default=MAX_PAGE_BYTES, ge=0, le=1_000_000, description="bytes of page context the model is given"
@@ -228,6 +237,7 @@ class Settings(BaseSettings):
     history: HistorySettings = HistorySettings()
     titles: TitleSettings = TitleSettings()
     composer: ComposerSettings = ComposerSettings()
+    answer: AnswerSettings = AnswerSettings()
     page_context: PageContextSettings = PageContextSettings()
     usage: UsageSettings = UsageSettings()
     tracing: TracingSettings = TracingSettings()

@@ -117,6 +117,7 @@ class GatewayTrust:
             page=read_page(metadata, max_bytes=self._max_page),
             token=read_token(request),
             body=body,
+            claims=claims,
         )
 
     async def authenticate_unread(self, request: Request) -> RequestContext:

@@ -6,13 +6,13 @@ they asked, and streams the backend's answer back without holding a byte. The ba
 
 One request, top to bottom, is `proxy.py`. The rooms, each allowed to import only from the rows below it:
 
-    __main__    the command line: serve, demo, check, show
+    __main__    the command line: serve, demo, check, show, kit, chat
     demo/       a development issuer, a page, a supervisor; nothing else imports it
-    check       would these settings work?
+    check       would these settings work?                   chat/      a ChatKit client for terminals and scripts
     app         composition root: settings in, ASGI app out; lifespan
     compile     settings to runtime objects: issuers, backends, routes, keys
     endpoints   health, published keys, session              proxy      the request path; decides nothing itself
-    settings    one typed model; TOML, environment, secrets
+    settings    one typed model; TOML, environment, secrets  kit/       the module for pages: served, copied
     entrance    the route; preflight, authentication, access
     auth/       credentials, keys, verifier, cross-site      backends/  routes, HTTP client, relay, health
     trust/      assertions and the keys that sign them       chatkit/   operations, enrichment of bodies, frames

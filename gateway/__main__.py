@@ -1,4 +1,4 @@
-"""The command line: serve, demo, check, explain, show.
+"""The command line: serve, demo, check, explain, show, kit, chat.
 
 Exit codes: 0 success, 1 what was asked did not work, 2 the settings or the arguments are wrong.
 """
@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway import __version__
+from gateway.chat.arguments import add_chat_arguments
 from gateway.settings import SETTINGS_FILE, Settings, SettingsError, load_settings
+from gateway.settings.values import check_origin
 
 DEMO_PORT = 8080
 
@@ -21,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _build_parser().parse_args(arguments)
     if options.command == "demo":
         return _demo(options)
+    if options.command == "kit":
+        return _kit(options)
+    if options.command == "chat":
+        return _chat(options)
     try:
         settings = _load(options)
     except SettingsError as exc:
@@ -102,6 +108,36 @@ def _demo(options: argparse.Namespace) -> int:
     return run_say(options.say) if options.say is not None else run_demo(options.port, Path(options.state))
 
 
+def _kit(options: argparse.Namespace) -> int:
+    from gateway.kit.command import copy_kit, describe_kit
+
+    if options.copy is None:
+        print(describe_kit(options.url or ""), end="")
+        return 0
+    try:
+        for path in copy_kit(Path(options.copy)):
+            print(path)
+    except OSError as exc:
+        print(
+            f"gateway: cannot copy to {options.copy}: {exc.strerror}; name a folder you may write to", file=sys.stderr
+        )
+        return 1
+    return 0
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from gateway.chat.command import run_chat
+
+    return run_chat(options)
+
+
+def _origin(value: str) -> str:
+    try:
+        return check_origin(value)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"{value!r} {exc}") from exc
+
+
 def _settings_path(given: str | None) -> Path | None:
     name = given or os.environ.get(SETTINGS_FILE)
     return Path(name) if name else None
@@ -156,6 +192,10 @@ def _build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=int, default=DEMO_PORT, help="the page's port; the next two are used as well")
     demo.add_argument("--state", default=".demo", metavar="DIR", help="where conversations and logs are kept")
     demo.add_argument("--say", metavar="TEXT", help="ask this without a browser, print the answer, stop")
+    kit = commands.add_parser("kit", help="the front-end kit: what to paste into a page, or a copy of its files")
+    kit.add_argument("--url", type=_origin, help="the gateway's origin; default: the page's own")
+    kit.add_argument("--copy", metavar="DIR", help="write the files there, for a bundler")
+    add_chat_arguments(commands.add_parser("chat", help="ask an assistant from a terminal or a script"))
     return parser
 
 

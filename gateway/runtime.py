@@ -17,6 +17,7 @@ from gateway.auth.verifier import TrustedIssuer, Verifier
 from gateway.backends.client import BackendClient
 from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
 from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
+from gateway.kit.endpoint import build_kit_routes
 from gateway.limits import Limiter
 from gateway.pace import Pace
 from gateway.proxy import Proxy
@@ -98,6 +99,7 @@ def build_runtime(
             AppRoute("/readyz", Readiness(reasons=around.reasons)),
             AppRoute("/.well-known/jwks.json", PublishedKeys(publish(signing_keys))),
             AppRoute("/session", Session(routes=routes, verifier=verifier)),
+            *(build_kit_routes() if settings.server.kit else ()),
             *around.extra_routes,
         ],
         default=proxy,

@@ -190,7 +190,8 @@ class Leases:
         while True:
             await asyncio.sleep(self._seconds / RENEWALS)
             try:
-                await self.renew()
+                # Cut in the middle it would keep SQLite's one place to write, and whoever writes next waits in vain.
+                await to_the_end(self.renew())
             except DatabaseUnavailable as exc:
                 # The row may end meanwhile. Until another turn takes it, it is still ours.
                 logger.warning("threads not held longer", extra={"error": str(exc), "turns": len(self._held)})

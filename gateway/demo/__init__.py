@@ -5,7 +5,7 @@
     leash       no process outlives the supervisor               ports    which ports, and whether they are free
     state       what is kept on disk                             talk     a browser's part, as a program
     issuer      the identity provider; its keys, people, login   hops     what the processes logged about one request
-    page        the chat page                                    serving  the gateway with that page on it
+    page        the pages: a chat, and the official element      serving  the gateway with those pages on it
 
 The functions here import their modules when called, so that the command line starts fast without them.
 """

@@ -8,6 +8,7 @@ site is refused by its Origin. It is no OAuth server and its discovery document 
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
@@ -24,7 +25,7 @@ from gateway.demo.login import is_return_allowed, login_policy, render_login
 from gateway.demo.people import PEOPLE, TOKEN_LIFETIME, Person, token_claims
 
 COOKIE = "auth_token"
-# Bytes. The form has three short fields.
+# Bytes. The form has four short fields.
 MAX_FORM = 8192
 
 
@@ -54,9 +55,10 @@ class DemoIssuer:
         form = await read_form(request)
         person = find_person(form.get("user", ""))
         response = RedirectResponse(self._return_to(form.get("return_to")), status_code=303)
-        claims = token_claims(person, issuer=self.url, now=int(self.clock()))
+        lifetime = find_lifetime(form.get("lifetime"))
+        claims = token_claims(person, issuer=self.url, now=int(self.clock()), lifetime=lifetime)
         token = self.keys.token(claims, self._algorithm(form.get("alg") or request.query_params.get("alg")))
-        response.set_cookie(COOKIE, token, max_age=TOKEN_LIFETIME, path="/", httponly=True, samesite="lax")
+        response.set_cookie(COOKIE, token, max_age=lifetime, path="/", httponly=True, samesite="lax")
         return response
 
     async def sign_out(self, request: Request) -> Response:
@@ -130,6 +132,16 @@ def find_person(name: str) -> Person:
     if name not in PEOPLE:
         raise HTTPException(400, f"user must be one of {', '.join(PEOPLE)}")
     return PEOPLE[name]
+
+
+def find_lifetime(value: str | None) -> int:
+    """Seconds of a session, for who wants to see one end soon; never longer than usual."""
+    if value is None:
+        return TOKEN_LIFETIME
+    # Not `int` alone: it takes signs, spaces and digits of every script.
+    if not re.fullmatch(r"[0-9]{1,6}", value) or not 0 < int(value) <= TOKEN_LIFETIME:
+        raise HTTPException(400, f"lifetime must be a number of seconds from 1 to {TOKEN_LIFETIME}")
+    return int(value)
 
 
 def main() -> None:

@@ -35,8 +35,8 @@ PEOPLE: Mapping[str, Person] = {
 }
 
 
-def token_claims(person: Person, *, issuer: str, now: int) -> dict[str, Any]:
-    """The claims of a token for ``person``, issued at ``now`` (seconds since the epoch)."""
+def token_claims(person: Person, *, issuer: str, now: int, lifetime: int = TOKEN_LIFETIME) -> dict[str, Any]:
+    """The claims of a token for ``person``, issued at ``now`` (Unix seconds) and good for ``lifetime`` seconds."""
     return {
         "iss": issuer,
         "aud": AUDIENCE,
@@ -45,5 +45,5 @@ def token_claims(person: Person, *, issuer: str, now: int) -> dict[str, Any]:
         "email": person.email,
         "roles": list(person.roles),
         "iat": now,
-        "exp": now + TOKEN_LIFETIME,
+        "exp": now + lifetime,
     }

@@ -10,12 +10,12 @@ import shlex
 import sys
 from pathlib import Path
 
+from gateway.chat.bodies import create_body
 from gateway.demo.people import PEOPLE, Person
 from gateway.demo.ports import Ports, PortTaken, check_ports, ports_from
 from gateway.demo.stack import build_parts, child_environment
 from gateway.demo.state import State, prepare_state
 from gateway.demo.supervisor import PartFailed, Supervisor, signals_as_interrupt
-from gateway.demo.talk import create_body
 
 
 def run_demo(port: int, directory: Path) -> int:

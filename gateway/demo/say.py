@@ -11,12 +11,16 @@ from tempfile import TemporaryDirectory
 
 import httpx
 
+from gateway.chat.client import ChatFailed
+from gateway.chat.conversation import Conversation
+from gateway.chat.interactive import show_events
+from gateway.chat.screen import standard_screen, text_view
 from gateway.demo.hops import Record, backend_line, find_record, gateway_line
 from gateway.demo.ports import Ports, free_ports
 from gateway.demo.stack import build_parts, child_environment
 from gateway.demo.state import State, prepare_state
 from gateway.demo.supervisor import PartFailed, Supervisor, read_tail, signals_as_interrupt
-from gateway.demo.talk import TalkFailed, Turn, Visitor, create_body
+from gateway.demo.talk import Visitor
 
 USER = "alice"
 # Seconds without a byte. Longer than any heartbeat interval, so only a dead gateway reaches it.
@@ -37,7 +41,7 @@ def run_say(text: str) -> int:
             say(text, prepare_state(Path(directory), ports), ports)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (PartFailed, TalkFailed, httpx.HTTPError, OSError) as exc:
+    except (PartFailed, ChatFailed, httpx.HTTPError, OSError) as exc:
         print(f"\n{exc}", file=sys.stderr)
         return 1
     return 0
@@ -48,38 +52,38 @@ def say(text: str, state: State, ports: Ports) -> None:
     with Supervisor(parts, environment=child_environment(os.environ)) as supervisor:
         supervisor.wait_ready()
         try:
-            user, turn = converse(text, ports)
-        except (TalkFailed, httpx.HTTPError) as exc:
+            user, request_id = converse(text, ports)
+        except (ChatFailed, httpx.HTTPError) as exc:
             supervisor.check()
             tails = "\n\n".join(f"The end of {part.log}:\n\n{read_tail(part.log)}" for part in parts)
-            raise TalkFailed(f"{exc}\n\n{tails}") from exc
+            raise ChatFailed(f"{exc}\n\n{tails}") from exc
     # Everything has ended by now, so the logs are complete.
-    print(hop_lines(state, turn, user), flush=True)
+    print(hop_lines(state, request_id, user), flush=True)
 
 
-def converse(text: str, ports: Ports) -> tuple[Record, Turn]:
-    """Sign in and ask, printing the answer as it arrives. Returns who the gateway saw, and the finished answer."""
+def converse(text: str, ports: Ports) -> tuple[Record, str]:
+    """Sign in and ask, printing the answer as it arrives. Returns who the gateway saw, and the request's id."""
     page = {"url": f"{ports.gateway_url}/orders", "path": "/orders", "title": "Orders", "headings": ["Orders"]}
+    # Progress and notices would go between the answer and the logs that are shown where something fails.
+    screen = standard_screen(quiet=True)
     with httpx.Client(timeout=READ_TIMEOUT, trust_env=False) as client:
         visitor = Visitor(client, ports=ports)
         visitor.sign_in(USER)
         user = visitor.session()
-        turn = visitor.ask(create_body(text, pageContext=page))
-        for piece in turn.texts():
-            print(piece, end="", flush=True)
-        print(flush=True)
-        return user, turn
+        conversation = Conversation(visitor.chat, metadata={"pageContext": page})
+        show_events(conversation.say(text), text_view(screen), screen)
+        return user, conversation.request_id
 
 
-def hop_lines(state: State, turn: Turn, user: Record) -> str:
+def hop_lines(state: State, request_id: str, user: Record) -> str:
     """One line per process the request went through, from what each of them logged."""
-    at_gateway = need_record(state.log("gateway"), turn)
-    at_backend = need_record(state.log("agent_backend"), turn)
+    at_gateway = need_record(state.log("gateway"), request_id)
+    at_backend = need_record(state.log("agent_backend"), request_id)
     return f"\n{gateway_line(at_gateway, user)}\n{backend_line(at_backend)}"
 
 
-def need_record(log: Path, turn: Turn) -> Record:
-    record = find_record(log, turn.request_id)
+def need_record(log: Path, request_id: str) -> Record:
+    record = find_record(log, request_id)
     if record is None:
-        raise TalkFailed(f"{log.name} has no line about request {turn.request_id}. Its end:\n\n{read_tail(log)}")
+        raise ChatFailed(f"{log.name} has no line about request {request_id}. Its end:\n\n{read_tail(log)}")
     return record

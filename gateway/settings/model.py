@@ -85,6 +85,7 @@ class ServerSettings(Table):
         le=1_000_000,
         description="Streams at once, of all users together; each holds two sockets and some 16 KB.",
     )
+    kit: bool = Field(True, description="Serve the front-end kit at /kit/, to pages of every origin.")
 
 
 class LogSettings(Table):

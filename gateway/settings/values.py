@@ -15,6 +15,8 @@ from gateway.wire.headers import is_forwardable
 
 # Paths that the gateway answers itself.
 OWN_PATHS = ("/livez", "/readyz", "/session", "/.well-known/jwks.json")
+# Below it the front-end kit is served, in versions to come too.
+KIT_PATH = "/kit/"
 
 
 # Browsers send host names in lower case and in ASCII; there are no wildcards, and a cookie deserves none.
@@ -22,7 +24,8 @@ _ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?|\[[0-9a-f:.
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def _check_origin(value: str) -> str:
+def check_origin(value: str) -> str:
+    """An origin as browsers send it, or ValueError with the fix."""
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be scheme://host or scheme://host:port, such as https://app.example.com")
@@ -69,8 +72,9 @@ def _check_path_setting(value: str) -> str:
         check_path(value.encode("ascii"))
     except (MalformedPath, UnicodeEncodeError) as exc:
         raise ValueError(f"must be a canonical path such as /chatkit: {exc}") from exc
-    if value in OWN_PATHS:
-        raise ValueError(f"is answered by the gateway itself; the gateway's own paths are {', '.join(OWN_PATHS)}")
+    if value in OWN_PATHS or f"{value}/".startswith(KIT_PATH):
+        own = ", ".join((*OWN_PATHS, KIT_PATH))
+        raise ValueError(f"is answered by the gateway itself; the gateway's own paths are {own}")
     return value
 
 
@@ -114,7 +118,7 @@ def _check_network(value: str) -> str:
 
 
 Network = Annotated[str, AfterValidator(_check_network)]
-Origin = Annotated[str, AfterValidator(_check_origin)]
+Origin = Annotated[str, AfterValidator(check_origin)]
 Url = Annotated[str, AfterValidator(_check_url)]
 KeysUrl = Annotated[str, AfterValidator(_check_keys_url)]
 RoutePath = Annotated[str, AfterValidator(_check_path_setting)]

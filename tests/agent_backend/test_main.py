@@ -81,11 +81,26 @@ def wait_until_ready(backend: subprocess.Popen[str]) -> str:
     return found[1]
 
 
-async def ask(world: World, url: str) -> bytes:
+async def ask(world: World, url: str, *, until: bytes = b"", reached: asyncio.Event | None = None) -> bytes:
+    """The whole answer; ``reached`` is set when ``until`` has come."""
+    seen = b""
     async with httpx.AsyncClient(base_url=url, timeout=30) as http:
         caller = Caller(gateway=world.gateway, http=http)
         body = caller.body("threads.create", input=user_input("Who am I?"))
-        return (await http.post(PATH, content=body, headers=caller.headers(body))).content
+        async with http.stream("POST", PATH, content=body, headers=caller.headers(body)) as answer:
+            async for chunk in answer.aiter_bytes():
+                seen += chunk
+                if reached is not None and until in seen:
+                    reached.set()
+    return seen
+
+
+async def begin_asking(world: World, url: str, *, until: bytes) -> asyncio.Task[bytes]:
+    """An answer under way, of which this has come."""
+    reached = asyncio.Event()
+    asking = asyncio.create_task(ask(world, url, until=until, reached=reached))
+    await asyncio.wait_for(reached.wait(), 20)
+    return asking
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -104,8 +119,7 @@ async def test_an_answer_under_way_is_finished(world: World) -> None:
     """SIGTERM waits for it."""
     with process("serve", "--settings", write_settings(world, word_delay=0.03)) as backend:
         url = await asyncio.to_thread(wait_until_ready, backend)
-        asking = asyncio.create_task(ask(world, url))
-        await asyncio.sleep(0.5)
+        asking = await begin_asking(world, url, until=b'"delta":"I ')
         backend.send_signal(signal.SIGTERM)
         answer = answer_in(events_in(await asking))
 
@@ -118,8 +132,7 @@ async def test_an_answer_too_long_to_wait_for_is_cut_whole(world: World) -> None
     file = write_settings(world, drain_timeout=1, word_delay=0.3)
     with process("serve", "--settings", file) as backend:
         url = await asyncio.to_thread(wait_until_ready, backend)
-        asking = asyncio.create_task(ask(world, url))
-        await asyncio.sleep(0.9)
+        asking = await begin_asking(world, url, until=b'"delta":"the ')
         backend.send_signal(signal.SIGTERM)
         events = events_in(await asking)
 
@@ -139,8 +152,7 @@ async def test_a_second_signal_ends_at_once(world: World) -> None:
     """Whoever asks twice does not want to wait for an answer of an hour."""
     with process("serve", "--settings", write_settings(world, word_delay=5)) as backend:
         url = await asyncio.to_thread(wait_until_ready, backend)
-        asking = asyncio.create_task(ask(world, url))
-        await asyncio.sleep(0.5)
+        asking = await begin_asking(world, url, until=b"thread.created")
         backend.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.3)
         begun = time.monotonic()

@@ -407,6 +407,24 @@ async def test_a_lease_is_renewed_while_the_turn_runs(engine: AsyncEngine) -> No
     assert asyncio.all_tasks() <= before
 
 
+async def test_a_turn_may_end_in_the_middle_of_a_renewal(engine: AsyncEngine) -> None:
+    """At whatever moment it comes: the thread is free at once, and the database takes the next write."""
+    await migrate(engine)
+    made = ThreadMetadata(id=new_id("thread"), created_at=ALICE_NOW)
+    await SqlStore(engine=engine).save_thread(made, ALICE)
+    # Renewed every millisecond, so that many of the ends fall into a renewal.
+    left = []
+    for moment in range(20):
+        leases = Leases(engine=engine, seconds=0.003)
+        lease = leases.build()
+        assert await lease.take(made.id, ALICE)
+        await asyncio.sleep(0.001 + moment * 0.0002)
+        await lease.release()
+        left.append(await rows(engine, "turns"))
+
+    assert left == [0] * 20
+
+
 async def end_of(engine: AsyncEngine) -> float:
     async with engine.connect() as connection:
         return float((await connection.execute(select(turns.c.ends_at))).scalar_one())

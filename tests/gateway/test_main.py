@@ -184,6 +184,7 @@ def test_check_says_what_does_not_work(tmp_path: Path, capsys: pytest.CaptureFix
     [
         (["--help"], 0, "serve until a signal"),
         (["serve", "--help"], 0, "TOML file; default: GATEWAY_SETTINGS"),
+        (["chat", "--help"], 0, "Exit codes: 0 the answer is"),
         (["--version"], 0, f"gateway {__version__}"),
         ([], 2, "required: command"),
         (["sing"], 2, "invalid choice: 'sing'"),

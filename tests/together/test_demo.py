@@ -2,23 +2,29 @@
 
 import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
-from gateway.demo.ports import Ports, check_ports, find_problem, ports_from
+from gateway.chat.bodies import create_body
+from gateway.demo.ports import Ports
 from gateway.demo.supervisor import answers_ok
-from gateway.demo.talk import Visitor, create_body
+from gateway.demo.talk import Visitor
+from tests.support.demo import DEMO, ROOT, demo, free_range, visitor
 
-DEMO = [sys.executable, "-m", "gateway", "demo"]
-ROOT = Path(__file__).parents[2]
 # Seconds. Three interpreters start on a busy machine.
 TIMEOUT = 90
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """One demo for whoever does not start or stop it."""
+    ports = free_range()
+    with demo(ports, tmp_path_factory.mktemp("demo")):
+        yield ports
 
 
 def test_one_question_without_a_browser(tmp_path: Path) -> None:
@@ -58,26 +64,23 @@ def test_a_conversation_survives_a_restart_and_ctrl_c_is_no_failure(tmp_path: Pa
     assert (hers.status_code, his.status_code) == (200, 404)
 
 
-def test_the_page_exists_in_the_demo_and_needs_no_sign_in(tmp_path: Path) -> None:
+def test_the_page_exists_in_the_demo_and_needs_no_sign_in(running: Ports) -> None:
     """The page is public, what it asks for is not."""
-    ports = free_range()
-    with demo(ports, tmp_path):
-        page = httpx.get(f"{ports.gateway_url}/", trust_env=False)
-        session = httpx.get(f"{ports.gateway_url}/session", trust_env=False)
+    page = httpx.get(f"{running.gateway_url}/", trust_env=False)
+    session = httpx.get(f"{running.gateway_url}/session", trust_env=False)
 
     assert page.status_code == 200
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert (session.status_code, session.json()["code"]) == (401, "credential_missing")
 
 
-def test_a_key_rotation_signs_nobody_out(tmp_path: Path) -> None:
+def test_a_key_rotation_signs_nobody_out(running: Ports) -> None:
     """Tokens from before and after the rotation are both good, with either algorithm."""
-    ports = free_range()
-    with demo(ports, tmp_path), visitor(ports, "alice") as before:
+    with visitor(running, "alice") as before:
         before.session()
-        before.client.post(f"{ports.issuer_url}/rotate").raise_for_status()
-        with visitor(ports, "carol") as after:
-            after.client.post(f"{ports.issuer_url}/login?alg=ES256", data={"user": "carol"})
+        before.client.post(f"{running.issuer_url}/rotate").raise_for_status()
+        with visitor(running, "carol") as after:
+            after.client.post(f"{running.issuer_url}/login?alg=ES256", data={"user": "carol"})
             names = [before.session()["name"], after.session()["name"]]
 
     assert names == ["Alice Example", "Carol Admin"]
@@ -102,39 +105,7 @@ def test_a_part_that_cannot_start_is_said_with_its_own_words(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def demo(ports: Ports, directory: Path) -> Iterator[None]:
-    """The demo, ready; stopped by Ctrl-C at the end, which must be a success."""
-    command = [*DEMO, "--port", str(ports.gateway)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            lines = iter(process.stdout.readline, "")
-            assert any("Ctrl-C stops everything" in line for line in lines)
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            status = process.wait(30)
-    assert status == 0
-    check_ports(ports)
-
-
-@contextmanager
-def visitor(ports: Ports, user: str) -> Iterator[Visitor]:
-    with httpx.Client(timeout=30, trust_env=False) as client:
-        visitor = Visitor(client, ports=ports)
-        visitor.sign_in(user)
-        yield visitor
-
-
 def get_thread(visitor: Visitor, thread_id: str) -> httpx.Response:
     body = {"type": "threads.get_by_id", "params": {"thread_id": thread_id}}
     headers = {"origin": visitor.ports.gateway_url}
     return visitor.client.post(f"{visitor.ports.gateway_url}/chatkit", json=body, headers=headers)
-
-
-def free_range() -> Ports:
-    """Three ports in a row that nobody listens on."""
-    candidates = (ports_from(base) for base in range(21000 + os.getpid() % 900 * 10, 31000, 10))
-    return next(ports for ports in candidates if not any(map(find_problem, range(ports.gateway, ports.gateway + 3))))

@@ -25,7 +25,7 @@ from tests.together.world import Browser, answer_text, decode, gateway_toml, iss
 EXAMPLES = Path(__file__).parents[2] / "deploy/examples"
 ISSUER = Issuer()
 # Seconds a process may take to start on a busy machine.
-START_TIMEOUT = 30.0
+START_TIMEOUT = 90.0
 
 # An agent that looks things up, fails for one user, and gives no agent to another; it names no model.
 PACKAGE = '''

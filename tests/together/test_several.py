@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from agent_backend.app import build_app as build_backend
 from agent_backend.settings_file import load_settings as load_backend_settings
@@ -36,8 +37,10 @@ def example(staff_url: str, shop_url: str, ports: tuple[int, int]) -> str:
     return toml
 
 
-@contextlib.contextmanager
-def two_of_each(folder: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One gateway before two backends, with two issuers."""
+    folder = tmp_path_factory.mktemp("several")
     ports = free_port(), free_port()
     with contextlib.ExitStack() as stack:
         staff, shop = (stack.enter_context(serve(issuer_app(issuer))) for issuer in (STAFF, SHOP))
@@ -47,66 +50,61 @@ def two_of_each(folder: Path) -> Iterator[str]:
         yield url
 
 
-def test_the_same_subject_at_two_issuers_is_two_people(tmp_path: Path) -> None:
+def test_the_same_subject_at_two_issuers_is_two_people(url: str) -> None:
     """Each has their own threads; the other's do not exist."""
-    with two_of_each(tmp_path) as url:
-        staff = Browser(url=url, path="/support/chatkit", token=STAFF.token("alice"))
-        shop = Browser(url=url, path="/support/chatkit", token=SHOP.token("alice"))
-        thread = thread_id(staff.say("Between colleagues."))
-        answers = [shop.send("threads.get_by_id", thread_id=thread), staff.send("threads.get_by_id", thread_id=thread)]
+    staff = Browser(url=url, path="/support/chatkit", token=STAFF.token("alice"))
+    shop = Browser(url=url, path="/support/chatkit", token=SHOP.token("alice"))
+    thread = thread_id(staff.say("Between colleagues."))
+    answers = [shop.send("threads.get_by_id", thread_id=thread), staff.send("threads.get_by_id", thread_id=thread)]
 
     assert [answer.status_code for answer in answers] == [404, 200]
 
 
-def test_claims_are_mapped_by_the_issuers_own_rules(tmp_path: Path) -> None:
+def test_claims_are_mapped_by_the_issuers_own_rules(url: str) -> None:
     """Name and roles come from where this issuer keeps them."""
     changes: dict[str, Any] = {
         "preferred_username": "Alice of Staff",
         "realm_access": {"roles": ["agent"]},
         "roles": ["ignored"],
     }
-    with two_of_each(tmp_path) as url:
-        user = Browser(url=url, path="/support/chatkit", token=STAFF.token("alice", **changes)).session().json()["user"]
+    user = Browser(url=url, path="/support/chatkit", token=STAFF.token("alice", **changes)).session().json()["user"]
 
     assert (user["name"], user["roles"]) == ("Alice of Staff", ["agent"])
 
 
-def test_two_backends_each_believe_only_what_is_meant_for_them(tmp_path: Path) -> None:
+def test_two_backends_each_believe_only_what_is_meant_for_them(url: str) -> None:
     """Different audiences, different stores: the route decides which backend sees what."""
-    with two_of_each(tmp_path) as url:
-        support = Browser(url=url, path="/support/chatkit", token=SHOP.token("bob"))
-        sales = Browser(
-            url=url,
-            path="/sales/chatkit",
-            token="",
-            headers={"cookie": f"shop_token={SHOP.token('bob')}"},
-        )
-        thread = thread_id(support.say("I asked support."))
-        answers = [sales.send("threads.get_by_id", thread_id=thread), sales.send("threads.list")]
-        said = answer_text(sales.say("Hello sales."))
+    support = Browser(url=url, path="/support/chatkit", token=SHOP.token("bob"))
+    sales = Browser(
+        url=url,
+        path="/sales/chatkit",
+        token="",
+        headers={"cookie": f"shop_token={SHOP.token('bob')}"},
+    )
+    thread = thread_id(support.say("I asked support."))
+    answers = [sales.send("threads.get_by_id", thread_id=thread), sales.send("threads.list")]
+    said = answer_text(sales.say("Hello sales."))
 
     assert [answer.status_code for answer in answers] == [404, 200]
     assert answers[1].json()["data"] == []
     assert "Bob" in said
 
 
-def test_a_route_takes_only_the_issuers_it_names(tmp_path: Path) -> None:
+def test_a_route_takes_only_the_issuers_it_names(url: str) -> None:
     """A good token of another issuer is a 401 there, and good elsewhere."""
     token = STAFF.token("alice")
-    with two_of_each(tmp_path) as url:
-        sales = Browser(url=url, path="/sales/chatkit", token="", headers={"cookie": f"shop_token={token}"})
-        support = Browser(url=url, path="/support/chatkit", token=token)
-        answers = [sales.send("threads.list"), support.send("threads.list")]
+    sales = Browser(url=url, path="/sales/chatkit", token="", headers={"cookie": f"shop_token={token}"})
+    support = Browser(url=url, path="/support/chatkit", token=token)
+    answers = [sales.send("threads.list"), support.send("threads.list")]
 
     assert [answer.status_code for answer in answers] == [401, 200]
     assert answers[0].json()["code"] == "token_invalid"
 
 
-def test_a_key_of_one_issuer_vouches_for_no_user_of_another(tmp_path: Path) -> None:
+def test_a_key_of_one_issuer_vouches_for_no_user_of_another(url: str) -> None:
     """Keys are scoped: the same kid at two issuers is two keys."""
     forged = SHOP.token("alice", key=STAFF.keys[0])
-    with two_of_each(tmp_path) as url:
-        answer = Browser(url=url, path="/support/chatkit", token=forged).send("threads.list")
+    answer = Browser(url=url, path="/support/chatkit", token=forged).send("threads.list")
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
@@ -121,12 +119,11 @@ def test_the_examples_backends_trust_the_examples_gateway() -> None:
         assert str(backend.gateway.jwks_url) == f"{gateway.public_url}/.well-known/jwks.json"
 
 
-def test_session_answers_for_the_route_that_is_asked_for(tmp_path: Path) -> None:
+def test_session_answers_for_the_route_that_is_asked_for(url: str) -> None:
     """Routes with different cookies each have their session."""
-    with two_of_each(tmp_path) as url:
-        shop = Browser(url=url, token="", headers={"cookie": f"shop_token={SHOP.token('carol')}"})
-        first = shop.session()
-        asked = httpx.get(f"{url}/session?route=sales", headers=shop.all_headers())
+    shop = Browser(url=url, token="", headers={"cookie": f"shop_token={SHOP.token('carol')}"})
+    first = shop.session()
+    asked = httpx.get(f"{url}/session?route=sales", headers=shop.all_headers())
 
     assert first.status_code == 401
     assert asked.json()["user"]["id"] == "carol"

@@ -127,6 +127,7 @@ drain_delay = 0
 issuer = "{issuer.issuer}"
 jwks_url = "{jwks_url}"
 audiences = ["{issuer.audience}"]
+fetch_timeout = 20  # for a busy machine, whose issuer is another thread
 [backends.support]
 url = "{backend_url}"
 {backend}

@@ -1,313 +1,220 @@
-// The demo page: a ChatKit client in one file, so that what goes over the wire can be read here.
+// The demo page: a ChatKit client without a framework, so that what goes over the wire can be read here.
+//
+//     chat        this: who is signed in, and what belongs to what     api        requests, through the kit
+//     turns       one answer at a time                                 log        items on the page
+//     composer    what is being written                                widgets, forms    two kinds of items
+//     threads     the list of conversations                            inspector  what the agent sees
+//     page-tools  what the agent can ask of this page                  dom        elements
 //
 // It never sees the token: the browser sends the httpOnly cookie, the gateway says at /session who that is. Everything
 // from the network is put on the page as text, never as markup.
 
-const $ = (id) => document.getElementById(id);
-const CHAT_URL = "/chatkit";
+import { askAboutSelection, rememberThread, session } from "/kit/1.0.0/gateway-kit.js";
+import { call, downloadUrl, readPage } from "./api.js";
+import { Composer } from "./composer.js";
+import { $ } from "./dom.js";
+import { showExpected } from "./inspector.js";
+import { Log } from "./log.js";
+import { runAction } from "./page-tools.js";
+import { Threads } from "./threads.js";
+import { Turns } from "./turns.js";
 
-let person = null;
-let threadId = null;
-let running = null; // the AbortController of the answer in flight
-let question = null; // the last one: its text, and its item's id once the backend has stored it
+const BUSY = "Wait until the answer is finished, or stop it.";
 
-// --- Talking to the gateway ---
+let signedIn = null; // what /session said
+let isExpired = false;
+let opening = null; // a message that is sent meanwhile waits: it belongs into the conversation that is coming
+let memory = null; // the conversation this user was in
 
-class Refusal extends Error {
-  constructor(status, message) {
-    super(message);
-    this.status = status;
-  }
+const log = new Log($("log"), {
+  onFeedback: guarded(rate),
+  onAction: guarded(act),
+  onAnswers: guarded((item, submission) => turns.submit(item, submission)),
+  onDownload: guarded(async (attachment) => location.assign(await downloadUrl(attachment.id))),
+});
+const composer = new Composer({
+  onSend: async (draft) => {
+    await opening?.catch(() => {});
+    await turns.send(draft);
+  },
+  onProblem: (name, error) => log.addProblem(`Not attached: ${name}`, error.message),
+});
+const turns = new Turns(log, {
+  onChange: showState,
+  onThread: noteThread,
+  onProgress: (text) => ($("status").textContent = text || "Answering…"),
+  onBusy: () => ($("status").textContent = BUSY),
+  onReturned: (draft) => composer.giveBack(draft),
+  onResend: () => composer.submit(),
+});
+const threads = new Threads({ onOpen: guarded(open), onDeleted: leave, onProblem: showProblem });
+
+composer.mayNot = () => {
+  if (isExpired) return "Sign in first; your message is kept.";
+  return turns.isRunning ? BUSY : null;
+};
+
+// --- What is shown when ---
+
+function showState() {
+  const { isRunning } = turns;
+  $("stop").hidden = !isRunning;
+  $("send").hidden = isRunning;
+  $("new").disabled = isRunning;
+  $("threads-panel").classList.toggle("waiting", isRunning);
+  $("suggestions").hidden = isRunning || !log.isEmpty;
+  $("retry").hidden = !turns.canRetry;
+  $("status").textContent = isRunning ? "Answering…" : "";
 }
 
-async function call(type, params, signal) {
-  const response = await fetch(CHAT_URL, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ type, params, metadata: { pageContext: pageContext() } }),
-    signal,
-  });
-  if (!response.ok) throw await refusal(response);
-  return response;
+function showProblem(error) {
+  if (error.status === 401) return; // said by the event of the kit
+  $("status").textContent = error.message;
 }
 
-async function refusal(response) {
-  const problem = await response.json().catch(() => ({}));
-  return new Refusal(response.status, problem.message || response.statusText || `Status ${response.status}`);
-}
-
-function pageContext() {
-  const headings = [...document.querySelectorAll("h1, h2")].filter((heading) => heading.checkVisibility());
-  return {
-    url: location.href,
-    path: location.pathname,
-    title: document.title,
-    headings: headings.map((heading) => heading.textContent.trim()),
+// A handler whose failure is told to the reader.
+function guarded(work) {
+  return async (...given) => {
+    try {
+      await work(...given);
+    } catch (error) {
+      showProblem(error);
+    }
   };
 }
 
-function userInput(text) {
-  return { content: [{ type: "input_text", text }], attachments: [], inference_options: {} };
+// --- Conversations ---
+
+function noteThread(thread) {
+  memory.set(thread.id);
+  threads.put(thread);
+  threads.markOpen(thread.id);
 }
 
-// Frames are `data: <json>` and a blank line; lines that start with a colon are heartbeats.
-async function* readEvents(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const lines = (rest + value).split(/\r?\n/);
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line.startsWith("data:")) yield JSON.parse(line.slice(5));
-    }
+function open(threadId) {
+  if (turns.isRunning) {
+    $("status").textContent = BUSY;
+    return;
   }
+  opening = show(threadId);
+  return opening;
 }
 
-// --- The conversation on the page ---
-
-function addMessage(kind, author, text = "") {
-  const message = document.createElement("div");
-  const by = document.createElement("span");
-  const body = document.createElement("span");
-  message.className = `message ${kind}`;
-  by.className = "author";
-  by.textContent = author;
-  body.className = "text";
-  body.textContent = text;
-  message.append(by, body);
-  const atEnd = isAtEnd();
-  $("log").append(message);
-  if (atEnd) scrollToEnd();
-  return message;
-}
-
-// Who has scrolled up to read is left where they are.
-function isAtEnd() {
-  const log = $("log");
-  return log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-}
-
-function scrollToEnd() {
-  $("log").scrollTop = $("log").scrollHeight;
-}
-
-function textOf(item) {
-  return item.content.map((part) => part.text ?? "").join("");
-}
-
-function showItem(item) {
-  if (item.type === "user_message") addMessage("user", person.name, textOf(item));
-  if (item.type === "assistant_message") addMessage("assistant", "Assistant", textOf(item));
-}
-
-// One answer in flight: what each event means for the page.
-class Answer {
-  constructor() {
-    this.messages = new Map();
-  }
-
-  message(id) {
-    if (!this.messages.has(id)) {
-      const message = addMessage("assistant", "Assistant");
-      message.setAttribute("aria-busy", "true"); // read out once, when it is complete
-      this.messages.set(id, message);
-    }
-    return this.messages.get(id);
-  }
-
-  setText(id, text) {
-    const atEnd = isAtEnd();
-    this.message(id).querySelector(".text").textContent = text;
-    if (atEnd) scrollToEnd();
-  }
-
-  appendText(id, delta) {
-    const atEnd = isAtEnd();
-    this.message(id).querySelector(".text").append(delta);
-    if (atEnd) scrollToEnd();
-  }
-
-  take(event) {
-    switch (event.type) {
-      case "thread.created":
-        return rememberThread(event.thread.id);
-      case "thread.item.updated":
-        if (event.update.type === "assistant_message.content_part.text_delta") {
-          this.appendText(event.item_id, event.update.delta);
-        }
-        return;
-      case "thread.item.done":
-      case "thread.item.replaced":
-        if (event.item.type === "user_message") question.itemId = event.item.id;
-        if (event.item.type !== "assistant_message") return;
-        this.setText(event.item.id, textOf(event.item));
-        return this.message(event.item.id).removeAttribute("aria-busy");
-      case "thread.item.removed":
-        this.messages.get(event.item_id)?.remove();
-        return;
-      case "progress_update":
-        $("status").textContent = event.text;
-        return;
-      case "notice":
-        addMessage("note", event.title || "Notice", event.message);
-        return;
-      case "error":
-        addProblem("Error", event.message || "The answer failed.", event.allow_retry);
-    }
-  }
-
-  end() {
-    for (const message of this.messages.values()) message.removeAttribute("aria-busy");
-  }
-
-  remove() {
-    for (const message of this.messages.values()) message.remove();
-  }
-}
-
-async function ask(text) {
-  addMessage("user", person.name, text);
-  scrollToEnd();
-  question = { text, itemId: null };
-  await stream(...questionRequest());
-}
-
-function questionRequest() {
-  const input = userInput(question.text);
-  if (!threadId) return ["threads.create", { input }];
-  return ["threads.add_user_message", { thread_id: threadId, input }];
-}
-
-// What the backend has stored is answered anew, in place of what came before; what never reached it is sent again.
-async function retry() {
-  question.answer.remove();
-  if (!question.itemId) return stream(...questionRequest());
-  return stream("threads.retry_after_item", { thread_id: threadId, item_id: question.itemId });
-}
-
-async function stream(type, params) {
-  const answer = new Answer();
-  question.answer = answer;
-  running = new AbortController();
-  showRunning(true);
+async function show(threadId) {
+  showPanel(null);
   try {
-    const response = await call(type, params, running.signal);
-    for await (const event of readEvents(response)) answer.take(event);
+    await turns.open(threadId);
   } catch (error) {
-    showFailure(error);
+    if (error.status !== 404) throw error;
+    memory.clear();
   } finally {
-    answer.end();
-    running = null;
-    showRunning(false);
+    showState();
   }
+  if (threadId === null) memory.clear();
+  threads.markOpen(turns.threadId);
+  $("text").focus();
 }
 
-function addProblem(author, text, canRetry) {
-  const problem = addMessage("problem", author, text);
-  if (!canRetry) return;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Try again";
-  button.addEventListener("click", () => {
-    if (running) return;
-    problem.remove();
-    retry();
-  });
-  problem.append(button);
-  button.scrollIntoView({ block: "nearest" });
+async function leave(threadId) {
+  if (threadId !== turns.threadId) return $("new").focus();
+  await turns.stop();
+  await open(null);
 }
 
-function showFailure(error) {
-  if (error.name === "AbortError") return addMessage("note", "Stopped");
-  if (error.status === 401) return showSignedOut(error.message);
-  addProblem(error.status ? `Refused (${error.status})` : "Connection lost", error.message, !error.status);
+async function rate(itemId, kind) {
+  await call("items.feedback", { thread_id: turns.threadId, item_ids: [itemId], kind });
+  $("status").textContent = "Thank you.";
 }
 
-function showRunning(isRunning) {
-  $("stop").hidden = !isRunning;
-  $("send").disabled = isRunning;
-  $("new").disabled = isRunning;
-  $("suggestions").hidden = isRunning || $("log").childElementCount > 0;
-  $("status").textContent = isRunning ? "Answering…" : "";
-  if (!isRunning) $("text").focus();
-}
-
-// --- Remembering the thread ---
-
-const threadKey = () => `demo.thread.${person.id}`;
-
-function rememberThread(id) {
-  threadId = id;
-  localStorage.setItem(threadKey(), id);
-}
-
-function forgetThread() {
-  threadId = null;
-  localStorage.removeItem(threadKey());
-}
-
-async function restoreThread() {
-  threadId = localStorage.getItem(threadKey());
-  if (!threadId) return;
-  try {
-    const thread = await (await call("threads.get_by_id", { thread_id: threadId })).json();
-    await showItems(thread.items);
-  } catch (error) {
-    if (error.status === 404) return forgetThread();
-    showFailure(error);
-  }
-}
-
-async function showItems(page) {
-  for (;;) {
-    page.data.forEach(showItem);
-    if (!page.has_more || !page.after) return scrollToEnd();
-    const params = { thread_id: threadId, after: page.after, order: "asc", limit: 100 };
-    page = await (await call("items.list", params)).json();
-  }
+async function act(item, action) {
+  if (action.handler === "client") $("status").textContent = await runAction(action);
+  else await turns.act(item, action);
 }
 
 // --- Signing in and out ---
 
-function showSignedOut(reason = "") {
-  $("status").textContent = reason;
+function showSignedOut() {
+  $("status").textContent = "";
   $("welcome").hidden = false;
-  for (const id of ["chat", "who", "sign-out"]) $(id).hidden = true;
+}
+
+// The conversation and the message stay where they are; the way to sign in is beside them.
+function showExpired() {
+  if (isExpired || !signedIn) return;
+  isExpired = true;
+  $("expired").hidden = false;
+  $("sign-in-again").focus();
+}
+
+// Perhaps they have signed in again in another tab; perhaps as somebody else.
+async function lookAgain() {
+  if (!isExpired) return;
+  const now = await session();
+  if (!now.authenticated) return;
+  if (nameOf(now) !== nameOf(signedIn)) return location.reload();
+  await threads.load();
+  isExpired = false;
+  $("expired").hidden = true;
+}
+
+function nameOf({ issuer, user }) {
+  return JSON.stringify([issuer, user.id]);
 }
 
 async function showSignedIn() {
   $("status").textContent = "";
-  $("name").textContent = person.name;
-  $("email").textContent = person.email ?? "";
-  for (const id of ["chat", "who", "sign-out"]) $(id).hidden = false;
-  await restoreThread();
-  showRunning(false);
+  $("name").textContent = signedIn.user.name;
+  log.userName = signedIn.user.name;
+  for (const id of ["who", "sign-out", "chat", "composer", "panels"]) $(id).hidden = false;
+  document.body.classList.add("signed-in");
+  showExpected(signedIn, readPage());
+  memory = rememberThread({ user: { id: signedIn.user.id, issuer: signedIn.issuer }, key: "demo.thread" });
+  composer.remember(nameOf(signedIn));
+  await Promise.all([threads.load(), memory.get() ? open(memory.get()) : showState()]);
+  $("text").focus();
+}
+
+// --- The panels, which lie beside the conversation where there is room, and take its place where there is none ---
+
+function showPanel(name) {
+  document.body.dataset.panel = name ?? "";
+  for (const button of document.querySelectorAll("[data-shows]")) {
+    button.setAttribute("aria-expanded", String(button.dataset.shows === name));
+  }
+}
+
+// The button that opened it is where the reader came from.
+function closePanel() {
+  const opener = document.querySelector('[data-shows][aria-expanded="true"]');
+  showPanel(null);
+  opener?.focus();
 }
 
 function connect() {
-  $("composer").addEventListener("submit", (event) => {
-    event.preventDefault();
-    const text = $("text").value.trim();
-    if (!text || running) return;
-    $("text").value = "";
-    ask(text);
+  $("stop").addEventListener("click", () => {
+    turns.stop();
+    $("text").focus();
   });
-  $("text").addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-    event.preventDefault();
-    $("composer").requestSubmit();
-  });
-  $("stop").addEventListener("click", () => running?.abort());
-  $("new").addEventListener("click", () => {
-    forgetThread();
-    $("log").replaceChildren();
-    showRunning(false);
-  });
+  $("retry").addEventListener("click", () => turns.retry());
+  $("new").addEventListener(
+    "click",
+    guarded(() => open(null)),
+  );
+  $("sign-out").addEventListener("submit", () => composer.forget());
   for (const button of $("suggestions").querySelectorAll("button")) {
-    button.addEventListener("click", () => ask(button.textContent));
+    button.addEventListener("click", () => composer.suggest(button.textContent));
   }
+  for (const button of document.querySelectorAll("[data-shows]")) {
+    button.addEventListener("click", () =>
+      showPanel(button.getAttribute("aria-expanded") === "true" ? null : button.dataset.shows),
+    );
+  }
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && document.body.dataset.panel) closePanel();
+  });
+  window.addEventListener("gateway:signed-out", showExpired);
+  window.addEventListener("focus", guarded(lookAgain));
+  askAboutSelection({ root: $("log"), label: "Ask about this", onAsk: (text) => composer.quote(text) });
 }
 
 async function start() {
@@ -315,17 +222,15 @@ async function start() {
   // The cookie belongs to the public name: under another one, such as localhost, signing in would lead nowhere.
   if (config.origin !== location.origin) return location.replace(config.origin + location.pathname);
   const returnTo = config.origin + location.pathname;
-  $("sign-in").href = `${config.login_url}?return_to=${encodeURIComponent(returnTo)}`;
+  for (const link of document.querySelectorAll("a.sign-in")) {
+    link.href = `${config.login_url}?return_to=${encodeURIComponent(returnTo)}`;
+  }
   $("sign-out").action = config.logout_url;
   $("sign-out").elements.return_to.value = returnTo;
   connect();
-  const response = await fetch("/session");
-  if (response.status === 401) return showSignedOut();
-  if (!response.ok) throw await refusal(response);
-  person = (await response.json()).user;
+  signedIn = await session();
+  if (!signedIn.authenticated) return showSignedOut();
   await showSignedIn();
 }
 
-start().catch((error) => {
-  $("status").textContent = error.message;
-});
+start().catch(showProblem);

@@ -59,6 +59,15 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(client: httpx.Cli
     assert attributes == {"HttpOnly", "SameSite=lax", "Path=/", "Max-Age=3600"}
 
 
+def test_a_session_can_be_made_short(client: httpx.Client) -> None:
+    """Token and cookie end together: for who wants to see what a page does then."""
+    answer = sign_in(client, lifetime="5")
+    claims = jwt.get_unverified_claims(cookie_of(answer))
+
+    assert claims["exp"] - claims["iat"] == 5
+    assert "Max-Age=5;" in answer.headers["set-cookie"]
+
+
 @pytest.mark.parametrize("asked", [{"path": "/login?alg=ES256"}, {"alg": "ES256"}])
 def test_the_algorithm_can_be_chosen(client: httpx.Client, asked: dict[str, str]) -> None:
     """By a field or by the query; RS256 signs unless asked otherwise."""
@@ -78,10 +87,15 @@ def test_the_algorithm_can_be_chosen(client: httpx.Client, asked: dict[str, str]
         {"user": "mallory"},
         {"user": ""},
         {"alg": "none"},
+        {"lifetime": "0"},
+        {"lifetime": "3601"},
+        {"lifetime": "-1"},
+        {"lifetime": "1e3"},
+        {"lifetime": "٣"},
     ],
 )
 def test_what_is_not_on_offer_is_refused(client: httpx.Client, form: dict[str, str]) -> None:
-    """No open redirect, no unknown person, no unknown algorithm: 400, and no cookie."""
+    """No open redirect, unknown person or algorithm, no session that is longer than usual: 400, and no cookie."""
     answer = sign_in(client, **form)
 
     assert answer.status_code == 400

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from gateway.demo.issuer import COOKIE
 from gateway.demo.ports import ports_from
-from gateway.demo.state import prepare_state, toml_text
+from gateway.demo.state import FORM_AROUND, MAX_FILE, prepare_state, toml_text
 from gateway.settings import load_settings
 
 
@@ -32,6 +32,7 @@ def test_the_settings_name_each_other(tmp_path: Path) -> None:
     state = prepare_state(tmp_path, ports_from(9090))
     gateway = tomllib.loads(state.gateway_settings.read_text())
     backend = tomllib.loads(state.backend_settings.read_text())
+    (secret,) = gateway.pop("signed_urls")["keys"]
 
     assert gateway == {
         "server": {
@@ -52,8 +53,30 @@ def test_the_settings_name_each_other(tmp_path: Path) -> None:
         },
         "trust": {"signing_keys": [str(state.signing_key)]},
         "log": {"format": "json"},
-        "backends": {"assistant": {"url": "http://127.0.0.1:9092/chatkit"}},
-        "routes": {"assistant": {"path": "/chatkit", "backend": "assistant", "cookie": "auth_token"}},
+        "backends": {
+            "assistant": {"url": "http://127.0.0.1:9092/chatkit"},
+            "assistant_files": {"url": "http://127.0.0.1:9092/attachments", "audience": "assistant"},
+        },
+        "routes": {
+            "assistant": {"path": "/chatkit", "backend": "assistant", "cookie": "auth_token"},
+            "upload": {
+                "path": "/attachments",
+                "kind": "opaque",
+                "methods": ["GET", "POST"],
+                "backend": "assistant_files",
+                "cookie": "auth_token",
+                "max_body": MAX_FILE + FORM_AROUND,
+            },
+            "files": {
+                "path": "/attachments/",
+                "kind": "opaque",
+                "prefix": True,
+                "methods": ["GET", "HEAD", "PUT"],
+                "credential": "signed_url",
+                "backend": "assistant_files",
+                "max_body": MAX_FILE + FORM_AROUND,
+            },
+        },
     }
     assert backend == {
         "server": {
@@ -69,8 +92,30 @@ def test_the_settings_name_each_other(tmp_path: Path) -> None:
             "issuer": "http://127.0.0.1:9090",
             "audience": "assistant",
         },
+        "turns": {"lease": 3, "wait": 5},
         "model": {"provider": "offline"},
+        "answer": {"show_context": True},
+        "attachments": {
+            "directory": str(state.files),
+            "public_url": "http://127.0.0.1:9090/attachments",
+            "path": "/attachments",
+            "url_keys": [secret],
+            "max_bytes": MAX_FILE,
+        },
     }
+
+
+def test_the_secret_of_links_is_new_each_time(tmp_path: Path) -> None:
+    """Gateway and backend share it, and nobody else: no two demos have the same."""
+    secrets = []
+    for name in ("one", "two"):
+        state = prepare_state(tmp_path / name, ports_from(9090))
+        gateway = tomllib.loads(state.gateway_settings.read_text())["signed_urls"]["keys"]
+        assert tomllib.loads(state.backend_settings.read_text())["attachments"]["url_keys"] == gateway
+        secrets += gateway
+
+    assert len(set(secrets)) == 2
+    assert min(map(len, secrets)) >= 32
 
 
 def test_the_gateway_accepts_the_settings(tmp_path: Path) -> None:

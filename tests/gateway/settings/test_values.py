@@ -80,7 +80,10 @@ def test_a_keys_url_may_have_a_query(tmp_path: Path) -> None:
     assert problems(tmp_path, SMALLEST.replace("jwks.json", "keys?p=b2c_1_signin")) == []
 
 
-OWN = "is answered by the gateway itself; the gateway's own paths are /livez, /readyz, /session, /.well-known/jwks.json"
+OWN = (
+    "is answered by the gateway itself; the gateway's own paths are /livez, /readyz, /session, /.well-known/jwks.json, "
+    "/kit/"
+)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,8 @@ OWN = "is answered by the gateway itself; the gateway's own paths are /livez, /r
     [
         ("path", "/session", OWN),
         ("path", "/.well-known/jwks.json", OWN),
+        ("path", "/kit", OWN),
+        ("path", "/kit/2.0.0/x.js", OWN),
         ("path", "chatkit", "must be a canonical path such as /chatkit: path b'chatkit' has an empty segment or a"),
         ("path", "/a//b", "must be a canonical path such as /chatkit: path b'/a//b' has an empty segment or a"),
         ("path", "/a/../b", "must be a canonical path such as /chatkit: path b'/a/../b' has a dot segment"),

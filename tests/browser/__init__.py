@@ -1,0 +1,1 @@
+"""Pages in headless Chromium against real processes; `make browser` runs these alone."""
