@@ -1,7 +1,7 @@
 """How much one user may ask for, and how many streams the process takes: kept in memory, per process.
 
-Rules: a rate is a bucket that drips (GCRA): a quarter of a minute's allowance may come at once, the rest evenly; what
-is refused costs the user nothing. A stream is counted from its admission to its end, whatever ends it. The user is who
+Rules: a rate is a bucket that drips (GCRA): a minute's allowance may come at once, what follows evenly; what is
+refused costs the user nothing. A stream is counted from its admission to its end, whatever ends it. The user is who
 the token says, on one route; an address decides nothing. Knows nothing of HTTP or of what the operations mean.
 
 Each worker process counts for itself: with N of them a user may get up to N times as much. A limit that holds across
@@ -21,8 +21,8 @@ from gateway.errors import GatewayBusy, RateLimited, TooManyStreams
 
 Kind = Literal["answer", "read", "write"]
 
-# Seconds of a minute's allowance that may come at once: a page that opens reads its threads, one of them and its items.
-BURST: Final = 15.0
+# Seconds of allowance that may come at once: a page that opens reads its threads, one of them and all of its items.
+BURST: Final = 60.0
 
 # Buckets looked at before those that have run empty are forgotten. About 300 bytes each.
 SWEEP_AT: Final = 10_000
@@ -79,7 +79,7 @@ class Limiter:
         now = self._clock()
         interval = 60.0 / per_minute
         empty_at = max(self._empty_at.get((user, kind), now), now)
-        early = empty_at - now - max(BURST - interval, 0.0)
+        early = empty_at - now - (BURST - interval)
         if early > 1e-9:
             raise RateLimited(f"more than {per_minute} of kind {kind} a minute", retry_after=math.ceil(early))
         self._empty_at[user, kind] = empty_at + interval

@@ -217,7 +217,7 @@ class LimitSettings(Table):
     answers_per_minute: int = Field(
         60,
         ge=0,
-        description="Requests that run a model: messages, retries, speech. A quarter of them may come at once.",
+        description="Requests that run a model: messages, retries, speech. All of them may come at once.",
     )
     reads_per_minute: int = Field(1200, ge=0, description="Requests that only read; downloads too.")
     writes_per_minute: int = Field(300, ge=0, description="All other requests; uploads too.")

@@ -19,7 +19,7 @@ async def answer_at_once(exchange: Exchange) -> None:
 
 async def test_a_message_too_many_is_an_event_that_says_when(tmp_path: Path) -> None:
     """ChatKit shows an event's message and a Retry button; a 429 on a stream it would show as a failure."""
-    async with edge(tmp_path, answer_at_once, limits="limits = {answers_per_minute = 4}") as (backend, page):
+    async with edge(tmp_path, answer_at_once, limits="limits = {answers_per_minute = 1}") as (backend, page):
         good, refused = [await page.post(CREATE) for _ in range(2)]
         others = await page.client.post(page.url, content=CREATE, headers=page.of("bob"))
         read = await page.post(LIST)
@@ -27,20 +27,20 @@ async def test_a_message_too_many_is_an_event_that_says_when(tmp_path: Path) -> 
     last = json.loads(refused.content.removeprefix(b"data: "))
     assert (refused.status_code, refused.headers["content-type"]) == (200, "text/event-stream")
     assert (last["type"], last["allow_retry"]) == ("error", True)
-    assert last["message"].startswith("You are sending requests faster than is allowed here. Try again in 15 seconds.")
+    assert last["message"].startswith("You are sending requests faster than is allowed here. Try again in 60 seconds.")
     assert [good.content, others.content, read.status_code] == [PROGRESS, PROGRESS, 200]
     assert len(backend.exchanges) == 3
 
 
 async def test_a_request_too_many_is_429_with_the_seconds(tmp_path: Path) -> None:
     """An operation that is answered in JSON gets a status, a header and a sentence."""
-    async with edge(tmp_path, answer_at_once, limits="limits = {reads_per_minute = 4}") as (backend, page):
+    async with edge(tmp_path, answer_at_once, limits="limits = {reads_per_minute = 1}") as (backend, page):
         good, refused = [await page.post(LIST) for _ in range(2)]
 
     problem = refused.json()
-    assert (good.status_code, refused.status_code, refused.headers["retry-after"]) == (200, 429, "15")
+    assert (good.status_code, refused.status_code, refused.headers["retry-after"]) == (200, 429, "60")
     assert problem["code"] == "rate_limited"
-    assert problem["message"].endswith("Try again in 15 seconds.")
+    assert problem["message"].endswith("Try again in 60 seconds.")
     assert len(backend.exchanges) == 1
 
 
