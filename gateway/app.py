@@ -6,24 +6,33 @@ It reads as a list; nothing is decided here. Which parts a new version takes ove
 import asyncio
 import contextlib
 import logging
+import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import httpx
 from starlette.routing import BaseRoute, Router
 
 from gateway.auth.key_source import KeySource
 from gateway.backends.client import BackendClient
-from gateway.chatkit.frames import error_frame_for
+from gateway.chatkit.frames import HEARTBEAT, error_frame_for
 from gateway.errors import Draining
 from gateway.limits import Limiter
+from gateway.metrics import gauges
+from gateway.metrics.counters import Counters
+from gateway.metrics.reading import Reading
 from gateway.runtime import Runtime, Surroundings, build_runtime
 from gateway.settings import Settings
+from gateway.tracing import build_spans
 from gateway.trust.signing_keys import SigningKey
 from gateway.wire.access_log import AccessLog, peer_of
 from gateway.wire.asgi import App, Receive, Scope, Send
 from gateway.wire.forwarded import find_client
 from gateway.wire.guard import DrainGuard
+from gateway.wire.record import RequestRecord
 from gateway.wire.rescue import Rescue
+from gateway.wire.trace import find_trace
 
 logger = logging.getLogger("gateway.app")
 
@@ -44,6 +53,10 @@ class Gateway:
         extra_routes: Come before the routes to backends.
         signing_keys: Shared with sibling processes; default: from the settings.
         sibling_reasons: Why a sibling process is not ready.
+        inherited: What a process whose place this one takes has counted.
+
+    Attributes:
+        on_stopped: Told when the last request is over.
     """
 
     def __init__(
@@ -53,13 +66,22 @@ class Gateway:
         extra_routes: Sequence[BaseRoute] = (),
         signing_keys: Sequence[SigningKey] | None = None,
         sibling_reasons: Callable[[], Sequence[str]] = tuple,
+        inherited: Reading | None = None,
     ) -> None:
+        self.on_stopped: Callable[[], None] = lambda: None
+        self._counters = Counters()
+        self._inherited = inherited or Reading()
+        self._is_reloaded = True
         self._client = httpx.AsyncClient(headers={"accept": "application/json"})
         self._limiter = Limiter(max_streams=settings.server.max_streams)
         self._is_draining = False
         self._sibling_reasons = sibling_reasons
         self._around = Surroundings(
-            client=self._client, limiter=self._limiter, reasons=self._all_reasons, extra_routes=extra_routes
+            client=self._client,
+            limiter=self._limiter,
+            reasons=self._all_reasons,
+            extra_routes=extra_routes,
+            verifications=self._counters.verifications,
         )
         self._shared_keys = signing_keys
         self.runtime = build_runtime(settings, self._around, signing_keys=signing_keys)
@@ -68,10 +90,16 @@ class Gateway:
         self._refreshing: dict[KeySource, asyncio.Task[None]] = {}
         self._reload = asyncio.Lock()
         self._guard = DrainGuard(self._enter)
+        tracing = settings.tracing
+        self._spans = build_spans(tracing.endpoint) if tracing.endpoint is not None else None
         self._log = AccessLog(
             Rescue(self._guard, stream_error=error_frame_for),
             quiet_paths=frozenset(QUIET_PATHS),
             find_client=lambda scope: find_client(peer_of(scope), scope["headers"], self.runtime.trusted_proxies),
+            find_trace=partial(find_trace, has_spans=self._spans is not None, sample=tracing.sample),
+            heartbeat=HEARTBEAT,
+            on_end=self._counters.note if self._spans is None else self._note,
+            sample_successes=settings.log.sample_successes,
         )
         # Starlette's own knows the lifespan protocol.
         self._lifespan_app: App = Router(lifespan=self._lifespan)
@@ -105,8 +133,31 @@ class Gateway:
                 raise ValueError("; ".join(missing))
             self.runtime = new
             self._limiter.max_streams = settings.server.max_streams
+            self._log.sample_successes = settings.log.sample_successes
             self._keep_fresh()
             self._retire(backend for backend in last.backends.values() if backend not in new.backends.values())
+
+    def note_reload(self, *, taken: bool) -> None:
+        """New settings were taken, or refused."""
+        self._is_reloaded = taken
+        self._counters.reloads["taken" if taken else "refused"] += 1
+
+    def read_metrics(self) -> Reading:
+        """All that is counted and all that can be seen, at this moment."""
+        reading = Reading(at=time.monotonic(), pid=os.getpid())
+        reading.add_counts(self._inherited)
+        reading.add("process_cpu_seconds_total", (), time.process_time())
+        self._counters.write(reading)
+        gauges.write_state(reading, is_ready=not self.reasons(), is_reloaded=self._is_reloaded)
+        gauges.write_streams(reading, self._limiter)
+        gauges.write_issuers(reading, self.runtime.verifier, self.runtime.issuers)
+        gauges.write_backends(reading, self.runtime.backends.values())
+        return reading
+
+    def _note(self, record: RequestRecord, ended: float, ended_by: str) -> None:
+        self._counters.note(record, ended, ended_by)
+        if self._spans is not None:
+            self._spans.note(record, ended, ended_by)
 
     def _shared_of(self, settings: Settings) -> Sequence[SigningKey] | None:
         """The siblings' common key, as long as no file names another."""
@@ -138,6 +189,8 @@ class Gateway:
     def _retire(self, backends: Iterable[BackendClient]) -> None:
         self._retired = [backend for backend in self._retired if any(pool.outstanding for pool in backend.pools())]
         for backend in backends:
+            for pool in backend.pools():
+                self._counters.ejections[pool.backend, pool.address] += pool.ejections
             backend.retire()
             self._retired.append(backend)
 
@@ -154,7 +207,10 @@ class Gateway:
             for backend in (*self.runtime.backends.values(), *self._retired):
                 backend.close()
             await self._client.aclose()
-            logger.info("stopped", extra={"fields": {"ended": dict(self._log.ended)}})
+            if self._spans is not None:
+                await asyncio.to_thread(self._spans.close)
+            self.on_stopped()
+            logger.info("stopped", extra={"fields": {"ended": self._counters.ended()}})
 
 
 # Probes ask every few seconds.

@@ -6,8 +6,9 @@ A request keeps the version that it began with. Nothing is contacted here.
 """
 
 import ipaddress
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 from starlette.routing import BaseRoute, Router
@@ -34,6 +35,7 @@ class Surroundings:
 
     Attributes:
         reasons: Why the process wants no new requests right now.
+        verifications: Counted by result.
         extra_routes: Come before the routes to backends.
     """
 
@@ -41,6 +43,7 @@ class Surroundings:
     limiter: Limiter
     reasons: Callable[[], Sequence[str]]
     extra_routes: Sequence[BaseRoute] = ()
+    verifications: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,9 @@ def build_runtime(
     if signing_keys is None:
         is_kept = last is not None and not settings.trust.signing_keys and not last.settings.trust.signing_keys
         signing_keys = last.signing_keys if last is not None and is_kept else build_signing_keys(settings)
-    verifier = Verifier(issuers=issuers.values(), cache_size=settings.server.verified_tokens)
+    verifier = Verifier(
+        issuers=issuers.values(), cache_size=settings.server.verified_tokens, results=around.verifications
+    )
     mint = AssertionMint(
         issuer=settings.trust.issuer or settings.public_url, key=signing_keys[0], lifetime=settings.trust.lifetime
     )
@@ -125,6 +130,8 @@ def _take_over_issuers(
     if last is None:
         return built
     before = last.settings.issuers
+    for name in built.keys() & last.issuers.keys():
+        built[name].keys.fetches = last.issuers[name].keys.fetches
     return {
         name: replace(issuer, keys=last.issuers[name].keys) if before.get(name) == settings.issuers[name] else issuer
         for name, issuer in built.items()

@@ -7,6 +7,7 @@ be used changes nothing and says why; what only a restart can change is named.
 import asyncio
 import gc
 import logging
+import math
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from starlette.routing import BaseRoute
 
 from gateway.app import Gateway
 from gateway.compile import build_signing_keys
+from gateway.metrics.reading import Reading, read_json
 from gateway.settings import Settings, SettingsError
 from gateway.settings.model import ServerSettings
 from gateway.trust.signing_keys import SigningKey
@@ -28,7 +30,7 @@ from gateway.wire.server import (
     raise_file_limit,
 )
 from gateway.wire.tls import Certificate
-from gateway.workers import Board, Seat, describe, run_workers
+from gateway.workers import STALE, Board, Seat, describe, run_workers
 
 logger = logging.getLogger("gateway.serving")
 
@@ -39,6 +41,7 @@ POST_EVERY = 0.5
 
 # What is settled once the process listens.
 FIXED = ("host", "port", "backlog", "workers")
+FIXED_TABLES = ("metrics", "tracing")
 
 
 def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: Load | None = None) -> int:
@@ -56,17 +59,19 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: L
     """
     raise_file_limit()
     settings, sock = _listen(settings)
+    metrics = _listen_for_metrics(settings)
     if settings.server.workers == 1:
-        server = _build(settings, sock, extra_routes, load)
+        server = _build(settings, sock, extra_routes, load, metrics=metrics)
         _settle()
         server.run([sock])
         return 0
     keys = build_signing_keys(settings)
     board = Board(settings.server.workers)
     latest = settings
+    refusals = _Refusals(board)
 
     def work(seat: Seat) -> None:
-        server = _build(latest, sock, extra_routes, load, signing_keys=keys, seat=seat, board=board)
+        server = _build(latest, sock, extra_routes, load, metrics=metrics, signing_keys=keys, seat=seat, board=board)
         seat.on_orphaned = lambda: server.handle_exit(signal.SIGTERM, None)
         _settle()
         server.run([sock])
@@ -76,6 +81,7 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: L
         nonlocal latest
         again = _load_again(load, latest) if load is not None else None
         latest = again or latest
+        refusals.note(taken=again is not None)
         return again is not None
 
     return run_workers(settings.server.workers, work, on_ready=lambda: _say_ready(settings), on_reload=reload)
@@ -86,13 +92,24 @@ def open_server(
 ) -> tuple[DrainingServer, socket.socket]:
     """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
     settings, sock = _listen(settings)
-    return _build(settings, sock, extra_routes, load), sock
+    return _build(settings, sock, extra_routes, load, metrics=_listen_for_metrics(settings)), sock
 
 
 def _listen(settings: Settings) -> tuple[Settings, socket.socket]:
     table = settings.server
     sock = open_socket(table.host, table.port, table.backlog)
     return _with(settings, port=sock.getsockname()[1]), sock
+
+
+def _listen_for_metrics(settings: Settings) -> socket.socket | None:
+    table = settings.metrics
+    if table.port is None:
+        return None
+    try:
+        return open_socket(table.host, table.port, settings.server.backlog)
+    except OSError as exc:
+        place = f"{table.host}:{table.port}"
+        raise ValueError(f"the metrics listener at {place}: {exc}; set metrics.host and metrics.port") from exc
 
 
 def _with(settings: Settings, **values: object) -> Settings:
@@ -105,6 +122,7 @@ def _build(
     extra_routes: Sequence[BaseRoute],
     load: Load | None,
     *,
+    metrics: socket.socket | None,
     signing_keys: Sequence[SigningKey] | None = None,
     seat: Seat | None = None,
     board: Board | None = None,
@@ -115,6 +133,7 @@ def _build(
         extra_routes=extra_routes,
         signing_keys=signing_keys,
         sibling_reasons=(lambda: board.reasons(but=seat.index)) if board is not None and seat is not None else tuple,
+        inherited=_find_predecessor(seat, board),
     )
     begins: list[Callable[[], None]] = []
 
@@ -132,14 +151,31 @@ def _build(
     )
     if certificate is not None:
         begins.append(_Renewing(certificate, settings.server.tls_check).begin)
-    if seat is not None and board is not None:
-        begins.append(_Posting(gateway, seat, board).begin)
+    posting = _Posting(gateway, seat, board) if seat is not None and board is not None else None
+    if posting is not None:
+        begins.append(posting.begin)
+        gateway.on_stopped = posting.post
     else:
         begins.append(lambda: _say_ready(settings))
+    if metrics is not None:
+        _offer_metrics(server, metrics, posting.read_all if posting else lambda: [gateway.read_metrics()])
     if load is not None:
         reloading = _Reloading(gateway, server, load, certificate)
         server.on_reload = reloading.begin
     return server
+
+
+def _find_predecessor(seat: Seat | None, board: Board | None) -> Reading | None:
+    """What whoever had this seat before has counted, as far as it came to say so."""
+    slip = board.read(seat.index) if board is not None and seat is not None else None
+    return read_json(slip["metrics"]) if slip is not None else None
+
+
+def _offer_metrics(server: DrainingServer, sock: socket.socket, read: Callable[[], Sequence[Reading]]) -> None:
+    # Imported late: whoever has no such listener does not wait for the library.
+    from gateway.metrics.page import MetricsPage
+
+    server.listen_also(sock, MetricsPage(read, stale=STALE))
 
 
 class _Renewing:
@@ -171,12 +207,41 @@ class _Posting:
         self._board = board
 
     def begin(self) -> None:
-        self._post()
+        self._keep_posting()
         self._seat.announce()
 
-    def _post(self) -> None:
-        self._board.post(self._seat.index, describe(self._gateway.reasons()))
-        asyncio.get_running_loop().call_later(POST_EVERY, self._post)
+    def post(self) -> None:
+        """Write the slip anew."""
+        metrics = self._gateway.read_metrics().to_json()
+        self._board.post(self._seat.index, {**describe(self._gateway.reasons()), "metrics": metrics})
+
+    def read_all(self) -> Sequence[Reading]:
+        """What all workers say, this one as of now. It is posted first: what one of them has told a collector, the
+        next that is asked must not fall below."""
+        self.post()
+        return [read_json(slip["metrics"]) for slip in self._board.read_all()]
+
+    def _keep_posting(self) -> None:
+        self.post()
+        asyncio.get_running_loop().call_later(POST_EVERY, self._keep_posting)
+
+
+class _Refusals:
+    """The watcher's slip: settings that are wrong are said once, by it, and no worker hears of them."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._count = 0
+
+    def note(self, *, taken: bool) -> None:
+        """Settings were read for the workers, or refused."""
+        self._count += not taken
+        # There as long as any worker is: never stale.
+        reading = Reading(at=math.inf)
+        reading.add("gateway_reloads_total", ("refused",), self._count)
+        reading.set("gateway_reload_successful", (), int(taken))
+        slip = {"at": math.inf, "reasons": [], "metrics": reading.to_json()}
+        self._board.post(self._board.watcher, slip)
 
 
 class _Reloading:
@@ -201,6 +266,7 @@ class _Reloading:
         # Reading files takes milliseconds, and the streams go on meanwhile.
         settings = await asyncio.to_thread(_load_again, self._load, last)
         if settings is None:
+            self._gateway.note_reload(taken=False)
             return
         try:
             _build_certificate(settings)
@@ -208,8 +274,10 @@ class _Reloading:
             if self._certificate is not None and settings.server.tls_certificate is not None:
                 self._certificate.take(settings.server.tls_certificate, settings.server.tls_key)
         except (OSError, ValueError) as exc:
+            self._gateway.note_reload(taken=False)
             _log_refusal([str(exc)])
             return
+        self._gateway.note_reload(taken=True)
         self._server.take(limits=_limits(settings.server), times=_times(settings.server))
         configure_logging(settings.log.format, settings.log.level)
         logger.warning("settings reloaded", extra={"fields": {"routes": list(settings.routes)}})
@@ -232,9 +300,10 @@ def _load_again(load: Load, last: Settings) -> Settings | None:
         for name, value in fixed.items()
         if getattr(settings.server, name) != value and not (name == "port" and settings.server.port == 0)
     ]
+    changed += [name for name in FIXED_TABLES if getattr(settings, name) != getattr(last, name)]
     if changed:
         logger.warning("settings need a restart", extra={"fields": {"settings": changed, "kept": "as they were"}})
-    return _with(settings, **fixed)
+    return _with(settings, **fixed).model_copy(update={name: getattr(last, name) for name in FIXED_TABLES})
 
 
 def _log_refusal(problems: Sequence[str]) -> None:
@@ -252,7 +321,8 @@ def _say_ready(settings: Settings) -> None:
     host = f"[{table.host}]" if ":" in table.host else table.host
     address = f"{'https' if table.tls_certificate else 'http'}://{host}:{table.port}"
     routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
-    print(f"gateway ready on {address} ({routes})", flush=True)
+    metrics = f", metrics on {settings.metrics.host}:{settings.metrics.port}" if settings.metrics.port else ""
+    print(f"gateway ready on {address} ({routes}){metrics}", flush=True)
 
 
 def _limits(table: ServerSettings) -> ServerLimits:

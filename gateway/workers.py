@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import time
 import traceback
 import zlib
@@ -26,8 +27,8 @@ from typing import Any, Final
 
 logger = logging.getLogger("gateway.workers")
 
-# Bytes of a slip: a table of counters. Memory that nobody writes to is not taken.
-SLIP: Final = 1024 * 1024
+# Bytes of a slip: a table of counters, at their bound. Memory that nobody writes to is not taken.
+SLIP: Final = 4 * 1024 * 1024
 
 # Seconds after which a slip says nothing about today: its owner hangs or is gone. Slips are written twice a second.
 STALE: Final = 3.0
@@ -35,40 +36,58 @@ STALE: Final = 3.0
 # Seconds between two starts of one seat: a worker that dies at once must not keep a core busy.
 PAUSE: Final = 1.0
 
-_HEAD: Final = 8  # length and checksum, four bytes each
+_HEAD = struct.Struct(">QII")  # number of the slip, length, checksum
 
 
 class Board:
-    """A slip for each worker, in memory that all of them share."""
+    """A slip for each worker, and one for whoever watches them, in memory that all of them share.
+
+    There is room for two of each, written in turn: a worker that is killed while it writes leaves the one before.
+
+    Attributes:
+        watcher: The index of the watcher's.
+    """
 
     def __init__(self, seats: int) -> None:
+        self.watcher = seats
         self._seats = seats
-        self._memory = mmap.mmap(-1, seats * SLIP)
+        self._memory = mmap.mmap(-1, 2 * (seats + 1) * SLIP)
 
     def post(self, index: int, slip: Mapping[str, Any]) -> None:
         """Replace the slip of ``index``; ``slip`` is JSON, with ``at`` (monotonic seconds) and ``reasons``."""
         data = json.dumps(slip, separators=(",", ":")).encode()
-        if len(data) + _HEAD > SLIP:
-            raise ValueError(f"a slip of {len(data)} bytes, {SLIP - _HEAD} fit")
-        start = index * SLIP
-        self._memory[start + _HEAD : start + _HEAD + len(data)] = data
-        self._memory[start : start + _HEAD] = len(data).to_bytes(4, "big") + zlib.crc32(data).to_bytes(4, "big")
+        if len(data) + _HEAD.size > SLIP:
+            raise ValueError(f"a slip of {len(data)} bytes, {SLIP - _HEAD.size} fit")
+        number = max((number for number, _ in self._find(index)), default=0) + 1
+        start = (2 * index + number % 2) * SLIP
+        body = start + _HEAD.size
+        # The other one counts until this one is whole, head last.
+        self._memory[start:body] = bytes(_HEAD.size)
+        self._memory[body : body + len(data)] = data
+        self._memory[start:body] = _HEAD.pack(number, len(data), zlib.crc32(data))
 
     def read(self, index: int) -> Mapping[str, Any] | None:
-        """The slip of ``index``; None where there is none yet, or it is being written right now each time we look."""
-        start = index * SLIP
-        for _ in range(3):
-            head = self._memory[start : start + _HEAD]
-            size = int.from_bytes(head[:4], "big")
-            data = self._memory[start + _HEAD : start + _HEAD + min(size, SLIP - _HEAD)]
-            if size and zlib.crc32(data) == int.from_bytes(head[4:], "big"):
-                slip: Mapping[str, Any] = json.loads(data)
-                return slip
-        return None
+        """The slip of ``index``; None where there is none yet."""
+        slips = self._find(index)
+        if not slips:
+            return None
+        slip: Mapping[str, Any] = json.loads(max(slips)[1])
+        return slip
 
     def read_all(self) -> list[Mapping[str, Any]]:
         """Every slip that there is, of workers that are gone too: what they counted has happened."""
-        return [slip for index in range(self._seats) if (slip := self.read(index)) is not None]
+        return [slip for index in range(self._seats + 1) if (slip := self.read(index)) is not None]
+
+    def _find(self, index: int) -> list[tuple[int, bytes]]:
+        """Those of the two that are whole, each with its number."""
+        found = []
+        for start in (2 * index * SLIP, (2 * index + 1) * SLIP):
+            body = start + _HEAD.size
+            number, size, checksum = _HEAD.unpack(self._memory[start:body])
+            data = self._memory[body : body + min(size, SLIP)]
+            if number and zlib.crc32(data) == checksum:
+                found.append((number, data))
+        return found
 
     def reasons(self, *, but: int, clock: Callable[[], float] = time.monotonic) -> list[str]:
         """Why a worker other than ``but`` is not ready. One that is being replaced does not count: it gets nothing."""

@@ -41,7 +41,7 @@ class Answer:
         complete: The framing said that this is all.
         ended_by_close: Complete only in that the connection ended: it had no framing, and may have been cut.
         failure: What broke it off, or None.
-        longest_gap: Seconds between two pieces of the body, at most so far.
+        longest_gap: Seconds between two pieces of the body, at most so far; negative before the second.
     """
 
     __slots__ = (
@@ -83,7 +83,7 @@ class Answer:
         self._deadline = 0.0
         self._end_at = math.inf
         self._end: Callable[[], GatewayError] | None = None
-        self.longest_gap = 0.0
+        self.longest_gap = -1.0
         self._last_at = math.inf  # before the first piece there is no gap
 
     @property

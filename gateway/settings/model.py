@@ -93,6 +93,30 @@ class LogSettings(Table):
 
     format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important line written.")
+    sample_successes: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of successes that are logged, by request id; failures and refusals always are.",
+    )
+
+
+class MetricsSettings(Table):
+    """Where Prometheus reads `/metrics`: a listener of its own, for nobody else."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int | None = Field(None, ge=1, le=65535, description="Port to listen on; without it there is no listener.")
+
+
+class TracingSettings(Table):
+    """Trace ids are in every log line and go on to backends. Spans are an extra: chatkit-gateway[tracing]."""
+
+    endpoint: KeysUrl | None = Field(
+        None, description="Where spans go, OTLP over HTTP: http://collector:4318/v1/traces. Without it there are none."
+    )
+    sample: float = Field(
+        1.0, ge=0, le=1, description="Share of the traces that begin here which are recorded, by backends too."
+    )
 
 
 class TrustSettings(Table):
@@ -305,6 +329,8 @@ class Settings(BaseSettings):
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     signed_urls: SignedUrlSettings = Field(default_factory=SignedUrlSettings)
     issuers: dict[TableName, IssuerSettings] = Field(min_length=1)

@@ -1,6 +1,7 @@
 """What is wrong with settings that no single value shows: names that lead nowhere, two things at one place."""
 
 from collections.abc import Collection, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ def cross_problems(settings: Settings) -> list[str]:
         *_backend_problems(settings.backends),
         *_route_problems(settings),
         *_trust_problems(settings),
+        *_watching_problems(settings),
     ]
 
 
@@ -123,6 +125,21 @@ def _kind_problems(route: RouteSettings) -> Iterable[str]:
         yield "require: a signed URL names an owner and nothing else; let the backend decide whom it signs for"
     if route.operations is not None or route.rules:
         yield "operations, rules: an opaque route has no ChatKit operations; use methods and require"
+
+
+def _watching_problems(settings: Settings) -> Iterable[str]:
+    if settings.metrics.port == settings.server.port:
+        yield f"metrics.port: {settings.metrics.port} is also server.port; metrics have a listener of their own"
+    if settings.tracing.endpoint is not None and not has_tracing():
+        yield "tracing.endpoint: OpenTelemetry is not installed; pip install chatkit-gateway[tracing]"
+
+
+def has_tracing() -> bool:
+    """Is the extra installed that sends spans?"""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _trust_problems(settings: Settings) -> Iterable[str]:

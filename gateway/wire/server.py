@@ -17,6 +17,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -33,6 +34,9 @@ LAST_WORD = 0.2
 
 # Seconds that clients have to take that word: whoever takes nothing would hold the process until it is killed.
 LAST_TAKE = 1.0
+
+# Connections that may wait at a listener that is not for clients: a collector or two ask there.
+OTHER_BACKLOG = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,18 +165,28 @@ class DrainingServer(uvicorn.Server):
         self._on_deadline = on_deadline
         self.on_ready = on_ready
         self.on_reload: Callable[[], None] = lambda: None
+        self._others: list[tuple[socket.socket, _Protocols]] = []
         self._signalled: int | None = None
         self._forced = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    def listen_also(self, sock: socket.socket, app: App) -> None:
+        """Serve ``app`` at ``sock``, by the same limits and with the same end. For before the start."""
+        self._others.append((sock, _Protocols(app, self._protocols.limits)))
+
     def take(self, *, limits: ServerLimits, times: DrainTimes) -> None:
         """From now on: for new connections, and for the end."""
-        self._protocols.limits, self._times = limits, times
+        for protocols in (self._protocols, *(others for _, others in self._others)):
+            protocols.limits = limits
+        self._times = times
         self.config.timeout_graceful_shutdown = _net_below(times)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for sock, protocols in self._others:
+            connect = partial(protocols, config=self.config, server_state=self.server_state, app_state=None)
+            self.servers.append(await self._loop.create_server(connect, sock=sock, backlog=OTHER_BACKLOG))
         if self.started:
             self.on_ready()
 

@@ -351,6 +351,7 @@ async def test_what_reaches_a_backend_is_the_allow_list_and_ours(tmp_path: Path)
         "content-length",
         "content-type",
         "host",
+        "traceparent",
         "x-forwarded-for",
         "x-gateway-assertion",
         "x-request-id",

@@ -1,5 +1,7 @@
 """Problems that no single value shows, of the kinds of routes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,29 @@ def test_a_backend_is_at_one_address_or_has_replicas(tmp_path: Path, backend: st
     assert [
         problem.removeprefix("backends.support.").removeprefix("backends.support: ") for problem in found
     ] == expected
+
+
+def test_metrics_are_not_where_users_are(tmp_path: Path) -> None:
+    """Two listeners cannot share a port, and the page is for nobody who chats."""
+    server = "[server]\nport = 9000\n[metrics]\nport = {port}\n"
+
+    assert problems(tmp_path, 'path = "/a"', server.format(port=9001)) == []
+    assert problems(tmp_path, 'path = "/a"', server.format(port=9000)) == [
+        "metrics.port: 9000 is also server.port; metrics have a listener of their own"
+    ]
+
+
+def test_a_collector_without_the_extra_is_said_at_once(tmp_path: Path) -> None:
+    """Not when the first span is made."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(f'[tracing]\nendpoint = "http://collector:4318/v1/traces"\n{BASE}path = "/a"\n')
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from pathlib import Path\n"
+        "from gateway.settings import SettingsError, load_settings\n"
+        "try: load_settings(Path(sys.argv[1]))\n"
+        "except SettingsError as exc: print(exc)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+
+    assert child.stdout == ("tracing.endpoint: OpenTelemetry is not installed; pip install chatkit-gateway[tracing]\n")

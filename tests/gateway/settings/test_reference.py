@@ -11,10 +11,12 @@ from gateway.settings.model import (
     IssuerSettings,
     LimitSettings,
     LogSettings,
+    MetricsSettings,
     RequireSettings,
     RouteSettings,
     ServerSettings,
     SignedUrlSettings,
+    TracingSettings,
     TrustSettings,
 )
 from gateway.settings.reference import render_reference
@@ -23,6 +25,8 @@ README = Path(__file__).parents[3] / "README.md"
 TABLES: list[type[BaseModel]] = [
     ServerSettings,
     LogSettings,
+    MetricsSettings,
+    TracingSettings,
     TrustSettings,
     IssuerSettings,
     ClaimSettings,
@@ -54,6 +58,8 @@ def test_every_setting_has_a_row() -> None:
     headings: dict[str, type[BaseModel]] = {
         "server": ServerSettings,
         "log": LogSettings,
+        "metrics": MetricsSettings,
+        "tracing": TracingSettings,
         "trust": TrustSettings,
         "signed_urls": SignedUrlSettings,
         "issuers.NAME": IssuerSettings,
@@ -64,7 +70,10 @@ def test_every_setting_has_a_row() -> None:
         "routes.NAME.require": RequireSettings,
         "routes.NAME.rules": RequireSettings,
     }
-    nested: dict[type[BaseModel], set[str]] = {IssuerSettings: {"claims"}, RouteSettings: {"limits", "require", "rules"}}
+    nested: dict[type[BaseModel], set[str]] = {
+        IssuerSettings: {"claims"},
+        RouteSettings: {"limits", "require", "rules"},
+    }
 
     assert rows == {
         heading: [name for name in table.model_fields if name not in nested.get(table, set())]

@@ -8,7 +8,8 @@ from gateway.settings import SettingsError, load_settings
 from tests.gateway.settings.files import SMALLEST, problems, write
 
 KNOWN = (
-    "GATEWAY_BACKENDS, GATEWAY_ISSUERS, GATEWAY_LOG, GATEWAY_ROUTES, GATEWAY_SERVER, GATEWAY_SIGNED_URLS, GATEWAY_TRUST"
+    "GATEWAY_BACKENDS, GATEWAY_ISSUERS, GATEWAY_LOG, GATEWAY_METRICS, GATEWAY_ROUTES, GATEWAY_SERVER, "
+    "GATEWAY_SIGNED_URLS, GATEWAY_TRACING, GATEWAY_TRUST"
 )
 UNKNOWN = f"unknown variable; settings are {KNOWN}, each followed by __ and a name"
 

@@ -1,0 +1,77 @@
+"""The board on which workers tell each other how they are."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gateway.workers import SLIP, STALE, Board, describe
+
+# A child writes slips as fast as it can and is killed at any moment; its successor reads what is left and goes on.
+KILLED_WRITERS = """
+import os, signal, time
+from gateway.workers import Board
+
+board = Board(1)
+last = 0
+for generation in range(40):
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        slip = board.read(0)
+        count = slip["count"] if slip else 0
+        os.write(tell, b"r")
+        while True:
+            count += 1
+            board.post(0, {"count": count, "text": str(count) * 20_000})
+    os.read(told, 1)
+    time.sleep(0.003 + generation * 0.0002)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    slip = board.read(0)
+    assert slip is not None or generation == 0, generation
+    if slip is not None:
+        assert slip["text"] == str(slip["count"]) * 20_000, "torn"
+        assert slip["count"] >= last, (slip["count"], last)
+        last = slip["count"]
+assert last > 40, last
+"""
+
+
+def test_each_has_a_slip_of_its_own_and_the_last_word_counts() -> None:
+    """Nobody's is anybody else's; the watcher has one too."""
+    board = Board(2)
+    board.post(0, {"says": "first"})
+    board.post(0, {"says": "second"})
+    board.post(board.watcher, {"says": "watcher"})
+
+    assert (board.read(0), board.read(1)) == ({"says": "second"}, None)
+    assert board.read_all() == [{"says": "second"}, {"says": "watcher"}]
+
+
+def test_a_worker_killed_while_it_writes_leaves_a_whole_slip() -> None:
+    """Its last word or the one before, never a torn one and never none: its successor goes on from its counts."""
+    done = subprocess.run([sys.executable, "-c", KILLED_WRITERS], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_one_that_has_not_been_heard_of_speaks_for_nobody() -> None:
+    """At both sides of the edge; oneself is not asked."""
+    board = Board(3)
+    board.post(0, describe(["mine"], clock=lambda: 100.0))
+    board.post(1, describe(["draining"], clock=lambda: 100.0))
+    board.post(2, describe([], clock=lambda: 100.0))
+
+    assert board.reasons(but=0, clock=lambda: 100.0 + STALE - 0.1) == ["worker 1: draining"]
+    assert board.reasons(but=0, clock=lambda: 100.0 + STALE + 0.1) == []
+
+
+def test_a_slip_has_an_end() -> None:
+    """Nobody writes into a neighbour's."""
+    board = Board(2)
+    board.post(1, {"says": "here"})
+    with pytest.raises(ValueError, match=f"{SLIP - 16} fit"):
+        board.post(0, {"says": "x" * SLIP})
+
+    assert (board.read(0), board.read(1)) == (None, {"says": "here"})
