@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.chat.bodies import create_body
 from gateway.demo.ports import Ports
-from gateway.demo.talk import Visitor, create_body
+from gateway.demo.talk import Visitor
 from tests.deploy import compose, pods, units
 from tests.deploy.conftest import Surroundings
 from tests.deploy.files import KUBERNETES, Json

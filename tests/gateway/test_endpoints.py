@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from gateway.auth.verifier import Verifier
 from gateway.endpoints import Readiness
 from tests.gateway.settings.files import SMALLEST
 from tests.gateway.wire.test_answers import Sent
