@@ -77,7 +77,9 @@ def _check(settings: Settings, options: argparse.Namespace) -> int:
     try:
         set_cookie = _read_text(options.set_cookie_file) if options.set_cookie_file else None
     except (OSError, UnicodeDecodeError) as exc:
-        print(f"gateway: --set-cookie-file: {exc}", file=sys.stderr)
+        # The name is not repeated: it may be the cookie itself.
+        reason = exc.strerror if isinstance(exc, OSError) else "not UTF-8 text"
+        print(f"gateway: --set-cookie-file: {reason}; it takes the name of a file, or -", file=sys.stderr)
         return 2
     return check(settings, through=options.through, set_cookie=set_cookie, offline=options.offline)
 

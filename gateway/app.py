@@ -51,7 +51,7 @@ class Gateway:
 
     Args:
         extra_routes: Come before the routes to backends.
-        signing_keys: Shared with sibling processes; default: from the settings.
+        signing_keys: Shared with sibling processes where the settings name no file; default: made here.
         sibling_reasons: Why a sibling process is not ready.
         inherited: What a process whose place this one takes has counted.
 
@@ -84,7 +84,7 @@ class Gateway:
             verifications=self._counters.verifications,
         )
         self._shared_keys = signing_keys
-        self.runtime = build_runtime(settings, self._around, signing_keys=signing_keys)
+        self.runtime = build_runtime(settings, self._around, signing_keys=self._shared_of(settings))
         # Of earlier versions, as long as somebody's stream comes from them.
         self._retired: list[BackendClient] = []
         self._refreshing: dict[KeySource, asyncio.Task[None]] = {}

@@ -80,8 +80,9 @@ class Proxy:
         if body.operation.name in route.operation_access:
             check_access(identity, route.operation_access[body.operation.name])
         user = _user(route, identity)
-        self._limiter.admit(user, body.operation.kind, route.allowance)
         with self._limiter.stream(user, route.allowance) if record.streaming else _NOTHING:
+            # Behind the place: a stream that gets none costs nothing of the rate.
+            self._limiter.admit(user, body.operation.kind, route.allowance)
             exchange = route.backend.exchange(self._prepare_chat(scope, record, route, credential, identity, body))
             # A stream runs for minutes: what opened it, cookies and all, is not kept for that long.
             del credential, body

@@ -40,7 +40,7 @@ Load = Callable[[], Settings]
 POST_EVERY = 0.5
 
 # What is settled once the process listens.
-FIXED = ("host", "port", "backlog", "workers")
+FIXED = ("host", "port", "backlog", "workers", "tls_check")
 FIXED_TABLES = ("metrics", "tracing")
 
 

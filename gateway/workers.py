@@ -36,6 +36,9 @@ STALE: Final = 3.0
 # Seconds between two starts of one seat: a worker that dies at once must not keep a core busy.
 PAUSE: Final = 1.0
 
+# What the watcher hears, and hands on all but the last of.
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
 _HEAD = struct.Struct(">QII")  # number of the slip, length, checksum
 
 
@@ -151,6 +154,7 @@ class _Worker:
     line: socket.socket
     started: float
     is_ready: bool = False
+    owes_reload: bool = False
 
 
 class _Crew:
@@ -173,7 +177,7 @@ class _Crew:
         self._wake.setblocking(False)
         self._bell.setblocking(False)
         signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in _SIGNALS:
             signal.signal(number, lambda number, _: self._heard.append(number))
         while self._workers or not self._is_ending:
             self._start_due()
@@ -193,10 +197,15 @@ class _Crew:
     def _start(self, index: int) -> None:
         line, watcher = socket.socketpair()
         logging.shutdown()  # what waits to be written is ours, not the worker's too
-        pid = os.fork()
-        if pid == 0:
-            line.close()
-            self._become(Seat(index=index, watcher=watcher))
+        # Until the worker has let go of our handlers a signal to it waits: they would take it, and forget it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                line.close()
+                self._become(Seat(index=index, watcher=watcher))
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         watcher.close()
         self._workers[pid] = _Worker(index, pid, line, time.monotonic())
 
@@ -207,8 +216,9 @@ class _Crew:
             # A terminal's Ctrl-C is for the watcher alone: a worker that got it twice would not drain.
             os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+            for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             for sibling in self._workers.values():
                 sibling.line.close()
             self._wake.close()
@@ -232,6 +242,8 @@ class _Crew:
         for worker in self._workers.values():
             if worker.line in readable and not worker.is_ready:
                 worker.is_ready = worker.line.recv(1) == b"r"
+                if worker.is_ready and worker.owes_reload:
+                    os.kill(worker.pid, signal.SIGHUP)
         if not self._was_ready and not self._due and all(worker.is_ready for worker in self._workers.values()):
             self._was_ready = True
             self._on_ready()
@@ -245,6 +257,10 @@ class _Crew:
 
     def _tell(self, number: int) -> None:
         for worker in self._workers.values():
+            if number == signal.SIGHUP and not worker.is_ready:
+                # It does not listen yet, and would die of it.
+                worker.owes_reload = True
+                continue
             # Its number is its own until it is reaped.
             os.kill(worker.pid, number)
 
@@ -258,7 +274,9 @@ class _Crew:
 
     def _bury(self, worker: _Worker, code: int) -> None:
         if self._is_ending:
-            self._code = self._code or (1 if code else 0)
+            # One that had not begun to listen ends by our signal itself, with nobody's stream open.
+            is_well = code == 0 or (not worker.is_ready and code in (-signal.SIGTERM, -signal.SIGINT))
+            self._code = self._code or (0 if is_well else 1)
             return
         fields = {"worker": worker.index, "pid": worker.pid, "exit_code": code}
         if not self._was_ready and not worker.is_ready:

@@ -25,6 +25,7 @@ from gateway.explain.fixes import FIXES, Known, find_fix
 from gateway.explain.given import NotExplained, read_given, use_key_files
 from gateway.explain.walk import Findings, Step, Walk
 from gateway.settings import Settings
+from gateway.wire.logs import redact
 from gateway.wire.protocol import ServerLimits
 
 __all__ = ["NotExplained", "explain", "read_given", "use_key_files"]
@@ -105,6 +106,6 @@ def _at_time(route: Route, settings: Settings, clock: Callable[[], float]) -> Ro
 
 
 def _clean(text: str, longest: int = 500) -> str:
-    """Text that stays on its line and leaves the terminal alone."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    """Text that stays on its line, leaves the terminal alone, and repeats no credential that stood in a path."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in redact(text))
     return shown if len(shown) <= longest else f"{shown[:longest]}…"

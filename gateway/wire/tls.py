@@ -1,7 +1,8 @@
 """The listener's certificate: read at the start, and again when told or when its files change.
 
-Rules: new files are tried by themselves first, so that a certificate without its key never gets into use; connections
-that stand keep what they have. TLS 1.2 and later, HTTP/1.1 alone.
+Rules: new files become a context of their own, which is used once all of it is good: so a certificate without its key
+never gets into use, and an old one does not stay beside a new one with another kind of key. Connections that stand keep
+what they have. TLS 1.2 and later, HTTP/1.1 alone.
 
 Source: RFC 8996 (no TLS below 1.2); RFC 7301 (ALPN).
 """
@@ -18,24 +19,25 @@ class Certificate:
         key: PEM file with its private key; None if that is in ``chain`` too.
 
     Attributes:
-        context: For every connection of the listener.
+        context: For every connection of the listener; each takes the certificate that is in use when it begins.
 
     Raises:
         ValueError: The files cannot be used; it names them and says why.
     """
 
     def __init__(self, chain: Path, key: Path | None) -> None:
-        self.context = _build_context()
-        self._files = (chain, key)
         self._seen: object = None
         self.take(chain, key)
+        self.context = _build_context()
+        # Called for each handshake, whether the client names a host or not.
+        self.context.sni_callback = self._choose
 
     def take(self, chain: Path, key: Path | None) -> None:
         """Use these files for new connections. Raises ValueError, and changes nothing, if they cannot be used."""
         seen = _stamp(chain, key)
-        _load(_build_context(), chain, key)
-        _load(self.context, chain, key)
-        self._files, self._seen = (chain, key), seen
+        context = _build_context()
+        _load(context, chain, key)
+        self._in_use, self._files, self._seen = context, (chain, key), seen
 
     def renew(self) -> bool:
         """Take the files again if they have changed. Whether they had.
@@ -49,6 +51,9 @@ class Certificate:
         self._seen = seen
         self.take(*self._files)
         return True
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._in_use
 
 
 def _build_context() -> ssl.SSLContext:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import importlib
+import os
 import re
 import shutil
 import ssl
@@ -28,7 +28,12 @@ EVENT = b'data: {"type":"progress_update","text":"%d"}\n\n'
 BODY = b'{"type":"threads.create","params":{"input":{"content":[]}}}'
 
 FRONTS = [
-    pytest.param(front, marks=pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed here"))
+    pytest.param(
+        front,
+        marks=pytest.mark.skipif(
+            shutil.which(name) is None and "CI" not in os.environ, reason=f"{name} is not installed here"
+        ),
+    )
     for name, front in (("nginx", nginx), ("caddy", caddy))
 ]
 Front = Callable[[Path, int], AbstractContextManager[int]]
@@ -76,23 +81,6 @@ def test_nginx_knows_every_directive(tmp_path: Path) -> None:
     parsed = crossplane.parse(str(path), strict=True, check_ctx=True, check_args=True)
 
     assert parsed["errors"] == []
-
-
-def test_envoy_knows_every_field() -> None:
-    """By Envoy's own protocol definitions: names and types, the plug-ins' included."""
-    for module in (
-        "envoy.config.bootstrap.v3.bootstrap_pb2",
-        "envoy.extensions.filters.http.router.v3.router_pb2",
-        "envoy.extensions.filters.network.http_connection_manager.v3.http_connection_manager_pb2",
-        "envoy.extensions.transport_sockets.tls.v3.tls_pb2",
-        "envoy.extensions.upstreams.http.v3.http_protocol_options_pb2",
-    ):
-        importlib.import_module(module)
-    bootstrap = importlib.import_module("envoy.config.bootstrap.v3.bootstrap_pb2").Bootstrap()
-
-    importlib.import_module("google.protobuf.json_format").ParseDict(document(PROXIES / "envoy.yaml"), bootstrap)
-
-    assert [cluster.name for cluster in bootstrap.static_resources.clusters] == ["chatkit_gateway"]
 
 
 def test_nothing_is_held_back() -> None:

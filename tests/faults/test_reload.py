@@ -102,7 +102,7 @@ async def test_what_only_a_restart_changes_is_named(tmp_path: Path) -> None:
     """The rest is taken all the same."""
     with serving(tmp_path, server="backlog = 100") as gateway:
         async with scripted(gateway.backend_port, "same"):
-            edit(tmp_path, lambda text: text.replace("backlog = 100", "backlog = 200\nmax_headers = 10"))
+            edit(tmp_path, lambda text: text.replace("backlog = 100", "backlog = 200\ntls_check = 5\nmax_headers = 10"))
             gateway.process.send_signal(signal.SIGHUP)
             await said(gateway, "settings reloaded")
             line = await said(gateway, "settings need a restart")
@@ -110,7 +110,7 @@ async def test_what_only_a_restart_changes_is_named(tmp_path: Path) -> None:
                 many = b"".join(b"x-%d: 1\r\n" % number for number in range(11))
                 refused = await client.ask(b"GET /livez HTTP/1.1\r\nhost: a\r\n" + many + b"\r\n")
 
-    assert (line["settings"], refused.status) == (["server.backlog"], 431)
+    assert (line["settings"], refused.status) == (["server.backlog", "server.tls_check"], 431)
 
 
 async def test_two_signals_at_once_end_with_the_last_file(tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from gateway.trust.signing_keys import load_signing_key
 from tests.faults.backend import until
 from tests.faults.client import Client, connect
 from tests.faults.operating import EVENT, Load, log_lines, open_streams, said, scripted
@@ -113,6 +116,28 @@ async def test_one_key_signs_for_all(tmp_path: Path) -> None:
                 keys.add((await client.ask(b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: a\r\n\r\n")).body)
 
     assert len(keys) == 1
+
+
+async def test_who_comes_after_a_rotation_signs_with_the_new_key(tmp_path: Path) -> None:
+    """A reload brought another key file: a worker that starts later has the key of its siblings, not the first one."""
+    names = [tmp_path / "old.pem", tmp_path / "new.pem"]
+    for name in names:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    trust = f'workers = 2\n[trust]\nsigning_keys = ["{names[0]}"]'
+    with serving(tmp_path, server=trust) as gateway:
+        edit(tmp_path, lambda text: text.replace(str(names[0]), str(names[1])))
+        gateway.process.send_signal(signal.SIGHUP)
+        await said(gateway, "settings reloaded", 2)
+        before = workers_of(gateway)
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await said(gateway, "worker died, and is replaced", 2)
+        assert await until(lambda: len(workers_of(gateway) - before) == 2)
+        async with connect(gateway.port) as client:
+            published = (await client.ask(b"GET /.well-known/jwks.json HTTP/1.1\r\nhost: a\r\n\r\n")).json()
+
+    assert [key["kid"] for key in published["keys"]] == [load_signing_key(names[1]).kid]
 
 
 @pytest.mark.parametrize("count", ["0", "257", "many"])

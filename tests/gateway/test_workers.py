@@ -1,4 +1,4 @@
-"""The board on which workers tell each other how they are."""
+"""The board on which workers tell each other how they are, and the watcher that starts and ends them."""
 
 import subprocess
 import sys
@@ -36,6 +36,41 @@ for generation in range(40):
         last = slip["count"]
 assert last > 40, last
 """
+
+# A watcher that is signalled as soon as it has forked, and a worker that takes its time before it listens.
+SIGNALLED_AT_START = """
+import asyncio, os, signal, sys, time
+from gateway.workers import run_workers
+
+async def serve(seat):
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: (print("told"), os.kill(os.getppid(), signal.SIGTERM)))
+    seat.on_orphaned = ended.set
+    seat.announce()
+    await ended.wait()
+
+def work(seat):
+    time.sleep(float(sys.argv[3]))
+    asyncio.run(serve(seat))
+    sys.stdout.flush()
+
+os.register_at_fork(
+    after_in_parent=lambda: os.kill(os.getpid(), signal.Signals[sys.argv[1]]),
+    after_in_child=lambda: time.sleep(float(sys.argv[2])),
+)
+sys.exit(run_workers(1, work, on_ready=lambda: None, on_reload=lambda: True))
+"""
+
+
+@pytest.mark.parametrize(("name", "told"), [("SIGHUP", "told\n"), ("SIGTERM", "")])
+@pytest.mark.parametrize("times", [("0.3", "0"), ("0", "0.3")], ids=["just forked", "starting"])
+def test_a_signal_at_the_start_is_neither_lost_nor_a_crash(name: str, told: str, times: tuple[str, str]) -> None:
+    """A reload reaches the worker once it listens; the end is the end, and a good one."""
+    command = [sys.executable, "-c", SIGNALLED_AT_START, name, *times]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, told, "")
 
 
 def test_each_has_a_slip_of_its_own_and_the_last_word_counts() -> None:

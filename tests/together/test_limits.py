@@ -74,3 +74,19 @@ async def test_the_process_has_its_own_cap(tmp_path: Path) -> None:
 
     assert b"The service is answering as many people as it can right now. Try again in 5 seconds." in refused.content
     assert len(backend.exchanges) == 1
+
+
+async def test_a_stream_that_gets_no_place_costs_nothing_of_the_rate(tmp_path: Path) -> None:
+    """Whoever tries again and again while another answer is given may send a message when that has ended."""
+    limits = "limits = {open_streams = 1, answers_per_minute = 3}"
+    async with edge(tmp_path, Speaking(0.01), limits=limits) as (backend, page):
+        async with page.stream(CREATE) as first:
+            of_first = first.aiter_raw()  # held: a generator that is dropped closes its stream
+            await anext(of_first)
+            for _ in range(5):
+                await page.post(CREATE)
+        await until(lambda: backend.open == 0)
+        async with page.stream(CREATE) as second:
+            piece = await anext(second.aiter_raw())
+
+    assert piece == PROGRESS

@@ -218,7 +218,7 @@ def test_a_ca_file_that_holds_no_certificate(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its options reach what they are for; a file that is not there is a wrong argument, 2."""
+    """Its options reach what they are for; a file that is not there is a wrong argument, 2, and may be the secret."""
     settings = str(write(tmp_path, SMALLEST))
     cookie = tmp_path / "cookie"
     cookie.write_text("set-cookie: auth_token=a.b.c; HttpOnly; SameSite=Lax; Path=/; Domain=example.com")
@@ -227,11 +227,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         main(common),
         main([*common, "--set-cookie-file", str(cookie)]),
         main([*common, "--through", "http://127.0.0.1:1/chatkit"]),
-        main([*common, "--set-cookie-file", str(tmp_path / "none")]),
+        main([*common, "--set-cookie-file", "auth_token=eyJhbGciOiJSUzI1NiJ9.e30.c2ln"]),
     ]
     out, err = capsys.readouterr()
 
     assert codes == [0, 1, 1, 2]
     assert "FAIL  routes.support.cookie: auth_token: no Secure" in out
     assert "FAIL  stream through http://127.0.0.1:1/chatkit" in out
-    assert "gateway: --set-cookie-file: " in err
+    assert "gateway: --set-cookie-file: No such file or directory; it takes the name of a file, or -" in err
+    assert "eyJ" not in err

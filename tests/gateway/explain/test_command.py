@@ -73,6 +73,18 @@ def test_a_token_as_an_argument(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "- for standard input, never the secret" in said.err
 
 
+def test_a_token_in_a_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where somebody put it there, what is said of the path leaves it out, as the log does."""
+    world = World(tmp_path, capsys)
+    token = world.issuer.token()
+    said = world.explain("request", world.request(target=f"/chat/{token}"))
+
+    assert said.code == 1
+    assert "FAIL  route" in said.out
+    assert token[:20] not in said.out + said.err
+    assert "/chat/[redacted]" in said.out
+
+
 def test_an_unknown_issuer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A key file for nobody is a mistake, not ignored."""
     world = World(tmp_path, capsys)
