@@ -1,8 +1,9 @@
 """What the tests of this folder build: a client for a scripted backend, requests, a reply that remembers."""
 
+import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +47,13 @@ async def world(script: Script, **limits: Any) -> AsyncIterator[tuple[ScriptedBa
             yield backend, client
         finally:
             client.close()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Wait for it, and fail if it takes too long."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110  it happens at the other end of a socket
+            await asyncio.sleep(0.005)
 
 
 @dataclass(slots=True)
