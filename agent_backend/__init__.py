@@ -9,7 +9,8 @@ ChatKitServer. The rest is one complete backend: agent, history, store.
     health           alive? ready, and if not, what is missing?
     rehearsal        one whole turn before the first user's
     settings         one typed model                            settings_file   reading it; every problem at once
-    settings_reference                                          usage_report    what `usage` prints
+    secret_files     values from a directory of secrets         usage_report    what `usage` prints
+    settings_reference   the guide's table of all settings
     endpoint         the one POST, and the stream that ends when its reader leaves
     access_log       one line per request
     server           AssistantServer: one agent that answers

@@ -4,10 +4,12 @@ Rules: every limit and time-out has its unit and its reason here. Unknown keys a
 are refused, because a misspelled limit is no limit. All problems are reported at once, each with what to do.
 
     AGENT_BACKEND_SERVER__PORT=9001        overrides [server] port
+    AGENT_BACKEND_SECRETS_DIR              names a directory of files, each named like a variable (`secret_files`)
     DATABASE_URL                           stands in for [database] url where neither file nor variable sets it
     AGENT_BACKEND_SETTINGS                 names the file
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -31,13 +33,12 @@ from agent_backend.patient_model import (
     TOKEN_TIMEOUT,
 )
 from agent_backend.plugin import BUILD_TIMEOUT, DEFAULT_ACTIONS, DEFAULT_AGENT, check_name
+from agent_backend.secret_files import DIRECTORY_VARIABLE, PREFIX, SecretFiles
 from agent_backend.store.database import POOL_SIZE, POOL_TIMEOUT, database_url
 from agent_backend.store.leases import LEASE, WAIT
 from agent_backend.titles import TITLE_TIMEOUT
 from agent_backend.trust import MAX_BODY
 from agent_backend.usage import MAX_PENDING, WRITE_TIMEOUT
-
-PREFIX = "AGENT_BACKEND_"
 
 
 def check_url(url: str) -> str:
@@ -112,7 +113,9 @@ class ModelSettings(Table):
         default="offline", description='"offline" needs nothing, "openai" any compatible endpoint'
     )
     base_url: AnyHttpUrl | None = Field(default=None, description="of a compatible endpoint; default: OpenAI's own")
-    api_key: SecretStr | None = Field(default=None, description="better in AGENT_BACKEND_MODEL__API_KEY than in a file")
+    api_key: SecretStr | None = Field(
+        default=None, description="better as a secret, agent_backend_model__api_key, than in this file"
+    )
     name: str | None = Field(default=None, description="which model, as the endpoint calls it")
     api: Api = Field(
         default="responses", description='"responses", or "chat_completions" for most compatible endpoints'
@@ -253,8 +256,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment over the file, and nothing else: a stray .env decides nothing."""
-        return env_settings, init_settings
+        """The environment over secrets over the file, and nothing else: a stray .env decides nothing."""
+        directory = os.environ.get(DIRECTORY_VARIABLE)
+        secrets = [SecretFiles(file_secret_settings, directory)] if directory else []
+        return env_settings, *secrets, init_settings
 
 
 def table_of(annotation: Any) -> type[BaseModel] | None:

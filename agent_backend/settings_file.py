@@ -7,7 +7,7 @@ instead. A value is never repeated: it may be a secret. Knows the settings' mode
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
-from agent_backend.settings import PREFIX, Settings, table_of
+from agent_backend.secret_files import DIRECTORY_VARIABLE, PREFIX, find_problems, secret_names
+from agent_backend.settings import Settings, table_of
 
 FILE_VARIABLE = f"{PREFIX}SETTINGS"
 
@@ -30,9 +31,11 @@ class BadSettings(Exception):
 
 
 def load_settings(path: Path | None) -> Settings:
-    """The settings from a TOML file (or none) and the environment. Raises `BadSettings`."""
+    """The settings from a TOML file (or none), the environment and its secrets. Raises `BadSettings`."""
+    if unreadable := list(find_problems(os.environ)):
+        raise BadSettings(unreadable)  # half of the settings would only add what is missing from the other half
     values = with_database_url(read_file(path) if path else {})
-    problems = list(unknown_variables(os.environ))
+    problems = list(unknown_variables([*os.environ, *secret_names(os.environ)]))
     try:
         settings = Settings(**values)
     except ValidationError as exc:
@@ -63,10 +66,10 @@ def with_database_url(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "database": {**database, "url": url}}
 
 
-def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """One problem for each ``AGENT_BACKEND_*`` variable that sets nothing."""
-    known = {FILE_VARIABLE, *variables(Settings)}
-    for name in sorted(environment):
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """One problem for each ``AGENT_BACKEND_*`` variable, or secret of that name, that sets nothing."""
+    known = {FILE_VARIABLE, DIRECTORY_VARIABLE, *variables(Settings)}
+    for name in sorted(names):
         if name.upper().startswith(PREFIX) and not any(fnmatchcase(name.upper(), pattern) for pattern in known):
             yield f"{name}: no such variable{suggest(name.upper(), known)}"
 
@@ -85,7 +88,8 @@ def variables(model: type[BaseModel], prefix: str = PREFIX) -> Iterator[str]:
 def is_told_by_variable(error: ErrorDetails) -> bool:
     """An unknown key that came from the environment: its variable is reported, by its own name."""
     variable = PREFIX + "__".join(str(part) for part in error["loc"]).upper()
-    return error["type"] == "extra_forbidden" and variable in {name.upper() for name in os.environ}
+    given = [*os.environ, *secret_names(os.environ)]
+    return error["type"] == "extra_forbidden" and variable in {name.upper() for name in given}
 
 
 def describe(error: ErrorDetails) -> str:

@@ -6,17 +6,23 @@ they asked, and streams the backend's answer back without holding a byte. The ba
 
 One request, top to bottom, is `proxy.py`. The rooms, each allowed to import only from the rows below it:
 
-    __main__    the command line: serve, demo, check, show, kit, chat
+    __main__    the command line: serve, demo, check, explain, show, kit, chat
     demo/       a development issuer, a page, a supervisor; nothing else imports it
-    check       would these settings work?                   chat/      a ChatKit client for terminals and scripts
-    app         composition root: settings in, ASGI app out; lifespan
+    check/      would these settings work?                   explain/   why was this request refused?
+    serving     socket, server and app together; reload      chat/      a ChatKit client for terminals and scripts
+    app         composition root: settings in, ASGI app out; lifespan, reload
+    runtime     what one version of the settings is made into, and what it takes over from the last
     compile     settings to runtime objects: issuers, backends, routes, keys
     endpoints   health, published keys, session              proxy      the request path; decides nothing itself
-    settings    one typed model; TOML, environment, secrets  kit/       the module for pages: served, copied
+    metrics/    what is counted, and the page where it is read
+    tracing     spans for a collector, if there is one       kit/       the module for pages: served, copied
+    settings    one typed model; TOML, environment, secrets  pace        a paced stream, to find buffering proxies
     entrance    the route; preflight, authentication, access
-    auth/       credentials, keys, verifier, cross-site      backends/  routes, HTTP client, relay, health
+    auth/       credentials, keys, verifier, cross-site      backends/  routes, replicas, HTTP client, relay
     trust/      assertions and the keys that sign them       chatkit/   operations, enrichment of bodies, frames
     wire/       HTTP itself: server, headers, bodies, error answers, access log
+    workers     several processes behind one socket
+    limits      how much one user may ask for, and how many streams the process takes
     strict_json JSON read strictly, and with positions
     identity    Credential and Identity: frozen values       errors     the taxonomy: status, code, source
 

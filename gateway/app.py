@@ -1,81 +1,108 @@
-"""The composition root: settings in, ASGI app out. It reads as a list; nothing is decided here."""
+"""The composition root: settings in, ASGI app out; and new settings in while it runs.
+
+It reads as a list; nothing is decided here. Which parts a new version takes over is `runtime`'s matter.
+"""
 
 import asyncio
 import contextlib
-import gc
 import logging
-import socket
-from collections.abc import AsyncIterator, Container, Sequence
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from functools import partial
 
 import httpx
 from starlette.routing import BaseRoute, Router
-from starlette.routing import Route as AppRoute
 
-from gateway.auth.verifier import Verifier
-from gateway.chatkit.frames import error_frame_for
-from gateway.compile import build_backend, build_issuers, build_route_table, build_routes, build_signing_keys
-from gateway.endpoints import Liveness, PublishedKeys, Readiness, Session
+from gateway.auth.key_source import KeySource
+from gateway.backends.client import BackendClient
+from gateway.chatkit.frames import HEARTBEAT, error_frame_for
 from gateway.errors import Draining
-from gateway.kit.endpoint import build_kit_routes
-from gateway.proxy import Proxy
+from gateway.limits import Limiter
+from gateway.metrics import gauges
+from gateway.metrics.counters import Counters
+from gateway.metrics.reading import Reading
+from gateway.runtime import Runtime, Surroundings, build_runtime
 from gateway.settings import Settings
-from gateway.trust.assertions import AssertionMint
-from gateway.trust.signing_keys import publish
-from gateway.wire.access_log import AccessLog
-from gateway.wire.asgi import Receive, Scope, Send
+from gateway.tracing import build_spans
+from gateway.trust.signing_keys import SigningKey
+from gateway.wire.access_log import AccessLog, peer_of
+from gateway.wire.asgi import App, Receive, Scope, Send
+from gateway.wire.forwarded import find_client
 from gateway.wire.guard import DrainGuard
+from gateway.wire.record import RequestRecord
 from gateway.wire.rescue import Rescue
-from gateway.wire.server import (
-    DrainingServer,
-    DrainTimes,
-    ServerLimits,
-    build_server,
-    open_socket,
-    raise_file_limit,
-)
+from gateway.wire.trace import find_trace
 
 logger = logging.getLogger("gateway.app")
 
 # Seconds that start-up waits for the first keys: ready under a second with keys reachable, and up in any case.
 FIRST_KEYS_TIMEOUT = 1.0
 
+# Seconds that a reload waits for the keys of an issuer that it brings: nobody waits for it, and it can be refused.
+NEW_KEYS_TIMEOUT = 10.0
 
 # Seconds for streams to write their last event before requests that have none are ended.
 LAST_WORDS = 0.1
 
 
 class Gateway:
-    """The ASGI app, and what the server must be able to tell it."""
+    """The ASGI app, and what the server must be able to tell it.
 
-    def __init__(self, settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> None:
+    Args:
+        extra_routes: Come before the routes to backends.
+        signing_keys: Shared with sibling processes where the settings name no file; default: made here.
+        sibling_reasons: Why a sibling process is not ready.
+        inherited: What a process whose place this one takes has counted.
+
+    Attributes:
+        on_stopped: Told when the last request is over.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        extra_routes: Sequence[BaseRoute] = (),
+        signing_keys: Sequence[SigningKey] | None = None,
+        sibling_reasons: Callable[[], Sequence[str]] = tuple,
+        inherited: Reading | None = None,
+    ) -> None:
+        self.on_stopped: Callable[[], None] = lambda: None
+        self._counters = Counters()
+        self._inherited = inherited or Reading()
+        self._is_reloaded = True
         self._client = httpx.AsyncClient(headers={"accept": "application/json"})
-        self.issuers = build_issuers(settings, self._client)
-        self.backends = {name: build_backend(name, table) for name, table in settings.backends.items()}
+        self._limiter = Limiter(max_streams=settings.server.max_streams)
         self._is_draining = False
-        verifier = Verifier(issuers=self.issuers, cache_size=settings.server.verified_tokens)
-        signing_keys = build_signing_keys(settings)
-        mint = AssertionMint(
-            issuer=settings.trust.issuer or settings.public_url, key=signing_keys[0], lifetime=settings.trust.lifetime
+        self._sibling_reasons = sibling_reasons
+        self._around = Surroundings(
+            client=self._client,
+            limiter=self._limiter,
+            reasons=self._all_reasons,
+            extra_routes=extra_routes,
+            verifications=self._counters.verifications,
         )
-        routes = build_routes(settings, self.backends)
-        table = build_route_table(routes)
-        proxy = Proxy(routes=table, verifier=verifier, mint=mint)
-        router = Router(
-            routes=[
-                AppRoute("/livez", Liveness()),
-                AppRoute("/readyz", Readiness(verifier=verifier, is_draining=lambda: self._is_draining)),
-                AppRoute("/.well-known/jwks.json", PublishedKeys(publish(signing_keys))),
-                AppRoute("/session", Session(routes=routes, verifier=verifier)),
-                *(build_kit_routes() if settings.server.kit else ()),
-                *extra_routes,
-            ],
-            default=proxy,
-            redirect_slashes=False,
-            lifespan=self._lifespan,
+        self._shared_keys = signing_keys
+        self.runtime = build_runtime(settings, self._around, signing_keys=self._shared_of(settings))
+        # Of earlier versions, as long as somebody's stream comes from them.
+        self._retired: list[BackendClient] = []
+        self._refreshing: dict[KeySource, asyncio.Task[None]] = {}
+        self._reload = asyncio.Lock()
+        self._guard = DrainGuard(self._enter)
+        tracing = settings.tracing
+        self._spans = build_spans(tracing.endpoint) if tracing.endpoint is not None else None
+        self._log = AccessLog(
+            Rescue(self._guard, stream_error=error_frame_for),
+            quiet_paths=frozenset(QUIET_PATHS),
+            find_client=lambda scope: find_client(peer_of(scope), scope["headers"], self.runtime.trusted_proxies),
+            find_trace=partial(find_trace, has_spans=self._spans is not None, sample=tracing.sample),
+            heartbeat=HEARTBEAT,
+            on_end=self._counters.note if self._spans is None else self._note,
+            sample_successes=settings.log.sample_successes,
         )
-        self._guard = DrainGuard(ShortWay(proxy, router, paths=table.paths))
-        rescue = Rescue(self._guard, stream_error=error_frame_for)
-        self._log = AccessLog(rescue, quiet_paths=frozenset({"/livez", "/readyz"}))
+        # Starlette's own knows the lifespan protocol.
+        self._lifespan_app: App = Router(lifespan=self._lifespan)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._log(scope, receive, send)
@@ -86,91 +113,120 @@ class Gateway:
 
     def end_streams(self) -> None:
         """Time is up: every stream gets its last event now, and whoever is still sending an answer."""
-        for backend in self.backends.values():
+        for backend in (*self.runtime.backends.values(), *self._retired):
             backend.end_exchanges(Draining("the gateway is shutting down"))
         asyncio.get_running_loop().call_later(LAST_WORDS, self._guard.end_all)
 
+    async def reload(self, settings: Settings) -> None:
+        """Serve by ``settings`` from the next request on; requests under way keep what they began with.
+
+        Raises:
+            ValueError, OSError: They cannot be used; everything is then as it was.
+        """
+        async with self._reload:
+            last = self.runtime
+            new = build_runtime(settings, self._around, last=last, signing_keys=self._shared_of(settings))
+            brought = _sources(new) - _sources(last)
+            await _await_keys(brought, NEW_KEYS_TIMEOUT)
+            missing = [str(failure) for source in brought if (failure := source.missing())]
+            if missing:
+                raise ValueError("; ".join(missing))
+            self.runtime = new
+            self._limiter.max_streams = settings.server.max_streams
+            self._log.sample_successes = settings.log.sample_successes
+            self._keep_fresh()
+            self._retire(backend for backend in last.backends.values() if backend not in new.backends.values())
+
+    def note_reload(self, *, taken: bool) -> None:
+        """New settings were taken, or refused."""
+        self._is_reloaded = taken
+        self._counters.reloads["taken" if taken else "refused"] += 1
+
+    def read_metrics(self) -> Reading:
+        """All that is counted and all that can be seen, at this moment."""
+        reading = Reading(at=time.monotonic(), pid=os.getpid())
+        reading.add_counts(self._inherited)
+        reading.add("process_cpu_seconds_total", (), time.process_time())
+        self._counters.write(reading)
+        gauges.write_state(reading, is_ready=not self.reasons(), is_reloaded=self._is_reloaded)
+        gauges.write_streams(reading, self._limiter)
+        gauges.write_issuers(reading, self.runtime.verifier, self.runtime.issuers)
+        gauges.write_backends(reading, self.runtime.backends.values())
+        return reading
+
+    def _note(self, record: RequestRecord, ended: float, ended_by: str) -> None:
+        self._counters.note(record, ended, ended_by)
+        if self._spans is not None:
+            self._spans.note(record, ended, ended_by)
+
+    def _shared_of(self, settings: Settings) -> Sequence[SigningKey] | None:
+        """The siblings' common key, as long as no file names another."""
+        return None if settings.trust.signing_keys else self._shared_keys
+
+    def _enter(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """A path of a route goes straight to the proxy: no path of a route is also one of the gateway's own."""
+        runtime = self.runtime
+        if scope["type"] != "http":
+            return self._lifespan_app(scope, receive, send)
+        return (runtime.proxy if scope["path"] in runtime.paths else runtime.router)(scope, receive, send)
+
+    def reasons(self) -> list[str]:
+        """Why this process wants no new requests, leaving its siblings aside."""
+        missing = [f"no keys of issuer {name}" for name in self.runtime.verifier.unavailable_issuers()]
+        return [*missing, *(["draining"] if self._is_draining else [])]
+
+    def _all_reasons(self) -> list[str]:
+        return [*self.reasons(), *self._sibling_reasons()]
+
+    def _keep_fresh(self) -> None:
+        """One task for the keys of each issuer that counts now, and none for the others."""
+        wanted, running = _sources(self.runtime), set(self._refreshing)
+        for source in running - wanted:
+            self._refreshing.pop(source).cancel()
+        for source in wanted - running:
+            self._refreshing[source] = asyncio.create_task(source.run())
+
+    def _retire(self, backends: Iterable[BackendClient]) -> None:
+        self._retired = [backend for backend in self._retired if any(pool.outstanding for pool in backend.pools())]
+        for backend in backends:
+            for pool in backend.pools():
+                self._counters.ejections[pool.backend, pool.address] += pool.ejections
+            backend.retire()
+            self._retired.append(backend)
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(issuer.keys.run()) for issuer in self.issuers]
-        await self._await_first_keys()
+        self._keep_fresh()
+        await _await_keys(_sources(self.runtime), FIRST_KEYS_TIMEOUT)
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._refreshing.values():
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for backend in self.backends.values():
+            await asyncio.gather(*self._refreshing.values(), return_exceptions=True)
+            for backend in (*self.runtime.backends.values(), *self._retired):
                 backend.close()
             await self._client.aclose()
-            logger.info("stopped", extra={"fields": {"ended": dict(self._log.ended)}})
-
-    async def _await_first_keys(self) -> None:
-        """Join the first fetches. An issuer that is down does not keep the others' users waiting."""
-        fetches = [asyncio.create_task(issuer.keys.refresh()) for issuer in self.issuers]
-        _, late = await asyncio.wait(fetches, timeout=FIRST_KEYS_TIMEOUT)
-        for fetch in late:
-            fetch.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+            if self._spans is not None:
+                await asyncio.to_thread(self._spans.close)
+            self.on_stopped()
+            logger.info("stopped", extra={"fields": {"ended": self._counters.ended()}})
 
 
-class ShortWay:
-    """A path of a route goes straight to ``proxy``: no path of a route is also one of the gateway's own."""
-
-    def __init__(self, proxy: Proxy, router: Router, *, paths: Container[str]) -> None:
-        self._proxy = proxy
-        self._router = router
-        self._paths = paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._proxy if scope.get("path") in self._paths else self._router
-        await app(scope, receive, send)
+# Probes ask every few seconds.
+QUIET_PATHS = ("/livez", "/readyz")
 
 
-def build_app(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> Gateway:
-    """The gateway for these settings; ``extra_routes`` come before its routes to backends."""
-    return Gateway(settings, extra_routes=extra_routes)
+async def _await_keys(sources: Iterable[KeySource], seconds: float) -> None:
+    """Join the first fetches. An issuer that is down does not keep the others' users waiting."""
+    fetches = [asyncio.create_task(source.refresh()) for source in sources]
+    if not fetches:
+        return
+    _, late = await asyncio.wait(fetches, timeout=seconds)
+    for fetch in late:
+        fetch.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
 
 
-def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> int:
-    """Serve until a signal. Prints one line when ready.
-
-    Returns:
-        The exit code: 0 after a drain.
-
-    Raises:
-        OSError: The port is taken, or may not be opened.
-    """
-    server, sock = open_server(settings, extra_routes=extra_routes)
-    # What start-up made stays. The collector then looks at what requests make, and seldom: they leave hardly a cycle.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 50)
-    server.run([sock])
-    return 0
-
-
-def open_server(settings: Settings, *, extra_routes: Sequence[BaseRoute] = ()) -> tuple[DrainingServer, socket.socket]:
-    """Listen, and build the server that will serve there. The port is known from here on, also where it was 0."""
-    table = settings.server
-    raise_file_limit()
-    sock = open_socket(table.host, table.port, table.backlog)
-    port = sock.getsockname()[1]
-    if port != table.port:
-        settings = settings.model_copy(update={"server": table.model_copy(update={"port": port})})
-    address = f"http://[{table.host}]:{port}" if ":" in table.host else f"http://{table.host}:{port}"
-    routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
-    server = build_server(
-        build_app(settings, extra_routes=extra_routes),
-        limits=ServerLimits(
-            max_head=table.max_head,
-            max_headers=table.max_headers,
-            head_timeout=table.head_timeout,
-            keep_alive=table.keep_alive,
-            write_timeout=table.write_timeout,
-        ),
-        times=DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout),
-        on_ready=lambda: print(f"gateway ready on {address} ({routes})", flush=True),
-        backlog=table.backlog,
-    )
-    return server, sock
+def _sources(runtime: Runtime) -> set[KeySource]:
+    return {issuer.keys for issuer in runtime.issuers.values()}

@@ -6,6 +6,7 @@ Nothing is decided here and nothing is contacted; a file that cannot be read is 
 import logging
 import ssl
 from collections.abc import Mapping, Set
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -19,13 +20,14 @@ from gateway.auth.key_fetch import FetchKeys, build_discovery_fetch, build_file_
 from gateway.auth.key_source import KeySource, KeyTimes
 from gateway.auth.signed_urls import UrlSigner
 from gateway.auth.verifier import TrustedIssuer
-from gateway.backends.client import Address, BackendClient, BackendLimits
+from gateway.backends.client import Address, BackendClient, BackendLimits, ReplicaRules
 from gateway.backends.relay import RelayTimes
 from gateway.backends.routes import RouteTable
 from gateway.chatkit.operations import OPERATIONS
 from gateway.entrance import Route
+from gateway.limits import Allowance
 from gateway.settings import Settings
-from gateway.settings.model import BackendSettings, IssuerSettings, RequireSettings, RouteSettings
+from gateway.settings.model import BackendSettings, IssuerSettings, LimitSettings, RequireSettings, RouteSettings
 from gateway.trust.signing_keys import SigningKey, generate_signing_key, load_signing_key
 from gateway.wire.headers import FORWARDED, FORWARDED_OPAQUE
 
@@ -72,6 +74,7 @@ def _build_route(name: str, table: RouteSettings, settings: Settings, backends: 
         operation_access={
             operation: _build_rule(f"routes.{name}.rules.{operation}", rule) for operation, rule in table.rules.items()
         },
+        allowance=_build_allowance(table.limits),
         operations=frozenset(OPERATIONS if table.operations is None else table.operations),
         backend=backends[table.backend],
         audience=backend.audience or table.backend,
@@ -104,20 +107,31 @@ def _build_rule(name: str, table: RequireSettings) -> AccessRule:
     )
 
 
+def _build_allowance(table: LimitSettings) -> Allowance:
+    return Allowance(
+        per_minute={
+            "answer": table.answers_per_minute,
+            "read": table.reads_per_minute,
+            "write": table.writes_per_minute,
+        },
+        open_streams=table.open_streams,
+    )
+
+
 def _build_signer(settings: Settings) -> UrlSigner:
     table = settings.signed_urls
     return UrlSigner(keys=[key.get_secret_value() for key in table.keys], max_minutes=table.max_minutes)
 
 
-def build_issuers(settings: Settings, client: httpx.AsyncClient) -> list[TrustedIssuer]:
-    """Every issuer, keeping the claims that some rule looks at."""
+def build_issuers(settings: Settings, client: httpx.AsyncClient) -> Mapping[str, TrustedIssuer]:
+    """Every issuer by its table's name, keeping the claims that some rule looks at."""
     looked_at = {
         claim
         for route in settings.routes.values()
         for rule in (route.require, *route.rules.values())
         for claim in rule.claims
     }
-    return [build_issuer(table, client, looked_at) for table in settings.issuers.values()]
+    return {name: build_issuer(table, client, looked_at) for name, table in settings.issuers.items()}
 
 
 def build_issuer(table: IssuerSettings, client: httpx.AsyncClient, kept: Set[str] = frozenset()) -> TrustedIssuer:
@@ -159,25 +173,32 @@ def _build_fetch(table: IssuerSettings, client: httpx.AsyncClient) -> FetchKeys:
 
 
 def build_backend(name: str, table: BackendSettings) -> BackendClient:
-    """The client of one backend."""
-    url = urlsplit(table.url)
+    """The client of one backend, for all of its replicas."""
     tls = None
-    if url.scheme == "https":
+    if table.replicas[0].startswith("https://"):
         tls = ssl.create_default_context(cafile=str(table.ca_file) if table.ca_file else None)
         tls.set_alpn_protocols(["http/1.1"])
     return BackendClient(
         name=name,
-        address=Address(
-            host=url.hostname or "",
-            port=url.port or (443 if tls else 80),
-            authority=url.netloc.encode(),
-            path=(url.path or "/").encode(),
-            tls=tls,
-            socket=str(table.socket) if table.socket else None,
-        ),
+        addresses=[_build_address(replica, tls, table.socket) for replica in table.replicas],
         limits=BackendLimits(
             connect_timeout=table.connect_timeout, keep_alive=table.keep_alive, max_connections=table.max_connections
         ),
+        rules=ReplicaRules(
+            eject_after=table.eject_after, eject_for=table.eject_for, by_thread=table.sticky == "thread"
+        ),
+    )
+
+
+def _build_address(replica: str, tls: ssl.SSLContext | None, unix_socket: Path | None) -> Address:
+    url = urlsplit(replica)
+    return Address(
+        host=url.hostname or "",
+        port=url.port or (443 if tls else 80),
+        authority=url.netloc.encode(),
+        path=(url.path or "/").encode(),
+        tls=tls,
+        socket=str(unix_socket) if unix_socket else None,
     )
 
 

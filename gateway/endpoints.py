@@ -4,7 +4,7 @@
 it shows the chat. None of them says anything that a stranger may not know.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,7 +26,7 @@ class Liveness:
     """GET /livez."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _allow_get(scope)
+        allow_get(scope)
         await send_json(send, 200, {"status": "alive"})
 
 
@@ -37,15 +37,12 @@ class Readiness:
     every gateway away because one backend is down would take the others' users down with it.
     """
 
-    def __init__(self, *, verifier: Verifier, is_draining: Callable[[], bool]) -> None:
-        self._verifier = verifier
-        self._is_draining = is_draining
+    def __init__(self, *, reasons: Callable[[], Sequence[str]]) -> None:
+        self._reasons = reasons
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _allow_get(scope)
-        reasons = [f"no keys of issuer {name}" for name in self._verifier.unavailable_issuers()]
-        if self._is_draining():
-            reasons.append("draining")
+        allow_get(scope)
+        reasons = list(self._reasons())
         if reasons:
             await send_json(send, 503, {"status": "not ready", "reasons": reasons})
         else:
@@ -59,7 +56,7 @@ class PublishedKeys:
         self._document = document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _allow_get(scope)
+        allow_get(scope)
         cache = (b"cache-control", b"public, max-age=%d" % JWKS_MAX_AGE)
         await send_json(send, 200, self._document, [cache])
 
@@ -76,13 +73,13 @@ class Session:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
-        route = self._find_route(scope["query_string"])
+        route = find_asked_route(self._routes, scope["query_string"])
         enter_route(scope, record, route)
         if is_preflight(scope["method"], scope["headers"]):
             # A page that sends a bearer token asks first.
             await answer_preflight(scope, record, route, send)
             return
-        _allow_get(scope)
+        allow_get(scope)
         _, identity = await authenticate(scope, record, route, self._verifier)
         answer = {
             "authenticated": True,
@@ -92,14 +89,21 @@ class Session:
         }
         await send_json(send, 200, answer, record.answer_headers)
 
-    def _find_route(self, query: bytes) -> Route:
-        asked = parse_qs(query.decode("latin-1")).get("route")
-        name = asked[0] if asked else next(iter(self._routes))
-        if name not in self._routes:
-            raise RouteNotFound(f"no route {name!r:.80}")
-        return self._routes[name]
+
+def find_asked_route(routes: Mapping[str, Route], query: bytes) -> Route:
+    """The route that ``?route=NAME`` asks for, or the first.
+
+    Raises:
+        RouteNotFound: There is none of that name.
+    """
+    asked = parse_qs(query.decode("latin-1")).get("route")
+    name = asked[0] if asked else next(iter(routes))
+    if name not in routes:
+        raise RouteNotFound(f"no route {name!r:.80}")
+    return routes[name]
 
 
-def _allow_get(scope: Scope) -> None:
+def allow_get(scope: Scope) -> None:
+    """Raises MethodNotAllowed for anything but GET and HEAD."""
     if scope["method"] not in ("GET", "HEAD"):
         raise MethodNotAllowed(f"{scope['method']} on {scope['path']}", allowed=["GET", "HEAD"])

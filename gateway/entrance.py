@@ -17,6 +17,7 @@ from gateway.backends.client import BackendClient
 from gateway.backends.relay import RelayTimes
 from gateway.errors import CrossSiteRequest, MethodNotAllowed
 from gateway.identity import Credential, Identity
+from gateway.limits import Allowance
 from gateway.wire.asgi import Scope, Send
 from gateway.wire.record import RequestRecord
 
@@ -31,6 +32,7 @@ class Route:
         signer: Checks signed URLs; None where the credential is a token.
         issuers: The `iss` values whose users may come here.
         access: What every user must have; ``operation_access`` what some operations ask for besides.
+        allowance: What one user may have here.
         operations: The ChatKit operations it takes.
         audience: How the backend calls itself in assertions.
         forward_token: Send the user's own token on.
@@ -52,6 +54,7 @@ class Route:
     issuers: frozenset[str]
     access: AccessRule
     operation_access: Mapping[str, AccessRule]
+    allowance: Allowance
     operations: frozenset[str]
     backend: BackendClient
     audience: str

@@ -10,6 +10,25 @@ from typing import ClassVar, Literal
 
 Source = Literal["client", "backend", "gateway"]
 
+# What of a token can be wrong: how it is put together or carried, a member of its header, a claim, its signature.
+Flaw = Literal[
+    "form",
+    "size",
+    "parts",
+    "iss",
+    "route",
+    "alg",
+    "crit",
+    "typ",
+    "kid",
+    "signature",
+    "aud",
+    "exp",
+    "clock",
+    "owner",
+    "url",
+]
+
 
 class GatewayError(Exception):
     """Base of the taxonomy.
@@ -20,13 +39,15 @@ class GatewayError(Exception):
         source: Who has to act.
         message: One sentence for the person in front of the client.
         retry: May the user sensibly send the same again? Decides the Retry button of a stream's error event.
+        issuer: Whose user it is, as far as a refused token says; one that we trust.
     """
 
     status: int
     code: ClassVar[str]
     source: ClassVar[Source]
-    message: ClassVar[str]
+    message: str
     retry: ClassVar[bool] = False
+    issuer: str | None = None
 
     @property
     def title(self) -> str:
@@ -90,8 +111,14 @@ class CredentialEncrypted(ClientError):
 
 
 class TokenInvalid(ClientError):
+    """The token, or what carries it, does not hold. `about` says what of it: each has a fix of its own."""
+
     status, code = 401, "token_invalid"
     message = "Your sign-in is not valid here. Sign in again."
+
+    def __init__(self, reason: str, *, about: Flaw = "form") -> None:
+        super().__init__(reason)
+        self.about = about
 
 
 class TokenExpired(ClientError):
@@ -201,6 +228,37 @@ class BackendInterrupted(BackendError):
 
     status, code = 502, "backend_interrupted"
     message = "The answer was interrupted. Try again."
+
+
+class Limited(GatewayError):
+    """There is a limit, and it is reached.
+
+    Attributes:
+        retry_after: Seconds.
+    """
+
+    retry = True
+    sentence: ClassVar[str]
+
+    def __init__(self, reason: str, *, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+        self.message = f"{self.sentence} Try again in {retry_after} second{'' if retry_after == 1 else 's'}."
+
+
+class RateLimited(Limited):
+    status, code, source = 429, "rate_limited", "client"
+    sentence = "You are sending requests faster than is allowed here."
+
+
+class TooManyStreams(Limited):
+    status, code, source = 429, "too_many_streams", "client"
+    sentence = "Too many of your answers are being given at the same time."
+
+
+class GatewayBusy(Limited):
+    status, code, source = 503, "gateway_busy", "gateway"
+    sentence = "The service is answering as many people as it can right now."
 
 
 class KeysUnavailable(GatewayError):

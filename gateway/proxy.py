@@ -5,6 +5,7 @@ raised on the way is answered by `wire.rescue`, here never.
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from gateway.chatkit.bodies import ChatKitBody
 from gateway.entrance import Route, answer_preflight, authenticate, check_method, enter_route
 from gateway.errors import BackendTimeout, GatewayError, MalformedRequest, RequestTimeout, SignInEnded
 from gateway.identity import Credential, Identity
+from gateway.limits import Kind, Limiter
 from gateway.trust.assertions import HEADER as ASSERTION
 from gateway.trust.assertions import AssertionMint
 from gateway.wire.asgi import Headers, Receive, Scope, Send, direct_of
@@ -32,6 +34,8 @@ from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, 
 
 # Seconds. Each piece has its own time; this only keeps the wait for an early answer finite.
 LONGEST_UPLOAD = 24 * 3600.0
+
+_NOTHING = contextlib.nullcontext()
 
 # Language, script, region: what a locale is made of, and no room for words. RFC 5646 section 2.1.
 _LANGUAGE = re.compile(rb"[A-Za-z]{2,3}(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?")
@@ -50,11 +54,13 @@ class Proxy:
         routes: RouteTable[Route],
         verifier: Verifier,
         mint: AssertionMint,
+        limiter: Limiter,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._routes = routes
         self._verifier = verifier
         self._mint = mint
+        self._limiter = limiter
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,23 +75,33 @@ class Proxy:
         if route.kind == "opaque":
             await self._pass_through(scope, receive, send, route, credential, identity)
             return
-        exchange = route.backend.exchange(await self._read(scope, receive, route, credential, identity))
-        # A stream runs for minutes: what opened it, cookies and all, is not kept for that long.
-        del credential
-        scope["headers"] = []
-        async with cancel_on_disconnect(scope, receive), exchange as answer:
-            self._limit(scope, answer, route, identity if record.streaming else None)
-            record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
-
-    async def _read(
-        self, scope: Scope, receive: Receive, route: Route, credential: Credential, identity: Identity
-    ) -> BackendRequest:
-        """The client's ChatKit request in, the backend's out."""
-        record = record_of(scope)
-        body = await _read_body(scope, receive, route)
+        body = await read_chatkit(scope, receive, route)
         record.operation, record.streaming = body.operation.name, body.operation.streaming
         if body.operation.name in route.operation_access:
             check_access(identity, route.operation_access[body.operation.name])
+        user = _user(route, identity)
+        with self._limiter.stream(user, route.allowance) if record.streaming else _NOTHING:
+            # Behind the place: a stream that gets none costs nothing of the rate.
+            self._limiter.admit(user, body.operation.kind, route.allowance)
+            exchange = route.backend.exchange(self._prepare_chat(scope, record, route, credential, identity, body))
+            # A stream runs for minutes: what opened it, cookies and all, is not kept for that long.
+            del credential, body
+            scope["headers"] = []
+            async with cancel_on_disconnect(scope, receive), exchange as answer:
+                record.answer = answer
+                self._limit(scope, answer, route, identity if record.streaming else None)
+                record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
+
+    def _prepare_chat(
+        self,
+        scope: Scope,
+        record: RequestRecord,
+        route: Route,
+        credential: Credential,
+        identity: Identity,
+        body: ChatKitBody,
+    ) -> BackendRequest:
+        """The client's ChatKit request in, the backend's out."""
         data = bodies.enrich(
             body,
             identity,
@@ -93,18 +109,22 @@ class Proxy:
             locale=_first_language(scope["headers"]),
             max_metadata=route.max_metadata,
         )
-        return self._prepare(scope, record, route, credential, identity, data)
+        affinity = bodies.thread_of(body) if route.backend.by_thread else None
+        return self._prepare(scope, record, route, credential, identity, data, affinity=affinity)
 
     async def _pass_through(
         self, scope: Scope, receive: Receive, send: Send, route: Route, credential: Credential, identity: Identity
     ) -> None:
         """Uploads in and downloads out, neither read nor changed, both under a cap."""
         record = record_of(scope)
+        kind: Kind = "read" if scope["method"] in ("GET", "HEAD") else "write"
+        self._limiter.admit(_user(route, identity), kind, route.allowance)
         length = find_length(scope["headers"], max_body=route.max_body)
         data = b"" if length == 0 else None
         request = self._prepare(scope, record, route, credential, identity, data, length=length)
         reply = ClientReply(send, record.answer_headers + INERT)
         async with route.backend.exchange(request) as answer:
+            record.answer = answer
             self._limit(scope, answer, route, None)
             if data is None:
                 await _upload(receive, answer, route)
@@ -134,6 +154,7 @@ class Proxy:
         data: bytes | None,
         *,
         length: int | None = None,
+        affinity: str | None = None,
     ) -> BackendRequest:
         """The request for the backend: headers by allow-list, then the gateway's own; ``data`` None is streamed in."""
         method, path = scope["method"], _backend_path(scope, route)
@@ -147,15 +168,18 @@ class Proxy:
             (b"x-request-id", record.request_id.encode()),
             (b"accept-encoding", b"identity"),
         ]
-        if scope["client"]:
-            ours.append((b"x-forwarded-for", scope["client"][0].encode()))
+        if record.trace is not None:
+            ours.append((b"traceparent", record.trace.header()))
+        if record.client is not None:
+            ours.append((b"x-forwarded-for", record.client.encode()))
         if route.forward_token and credential.token:
             ours.append((b"authorization", b"Bearer " + credential.token))
         headers = select_request_headers(scope["headers"], route.forwarded) + ours
-        return BackendRequest(method=method, path=path, headers=headers, body=data, length=length)
+        return BackendRequest(method=method, path=path, headers=headers, body=data, length=length, affinity=affinity)
 
 
-async def _read_body(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
+async def read_chatkit(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
+    """The client's body, read strictly, and the operation it asks for."""
     headers = scope["headers"]
     try:
         media_type, coding = only_value(headers, b"content-type"), only_value(headers, b"content-encoding")
@@ -194,6 +218,11 @@ async def _relay(answer: Answer, reply: ClientReply, route: Route, record: Reque
     return await relay_stream(answer, reply, route.times, framing)
 
 
+def _user(route: Route, identity: Identity) -> tuple[str, str, str, str | None]:
+    """Whom limits are for: the owner that backends know, on one route."""
+    return route.name, identity.issuer, identity.subject, identity.tenant
+
+
 def _too_late(answer: Answer, seconds: float) -> GatewayError:
     """Who took the time? A client that is still sending is not the backend's fault."""
     if answer.is_being_asked:
@@ -203,7 +232,7 @@ def _too_late(answer: Answer, seconds: float) -> GatewayError:
 
 def _backend_path(scope: Scope, route: Route) -> bytes:
     """The backend's own path; below a prefix, with the rest of the client's behind it; and the query as it came."""
-    path = route.backend.address.path
+    path = route.backend.path
     if route.prefix:
         path = path.rstrip(b"/") + b"/" + scope["raw_path"][len(route.path) :]
     query: bytes = scope["query_string"]

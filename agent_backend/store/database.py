@@ -5,6 +5,8 @@ restarted database costs nobody an answer. What the drivers raise when the datab
 our own mistakes here, once: `reading` and `writing` raise `DatabaseUnavailable`. Knows nothing of tables.
 """
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -138,8 +140,22 @@ def is_outage(exc: BaseException) -> bool:
 def prepare_sqlite(connection: Any, record: object) -> None:
     """Readers beside one writer, patience, and the foreign keys SQLite forgets with every connection."""
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+    write_ahead(cursor)
+    cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def write_ahead(cursor: Any) -> None:
+    """Of several that open a new file at once one makes it write ahead, and SQLite does not let the others wait: they
+    are told `locked` at once, whatever `busy_timeout` says. The file then stays so; this happens once in its life."""
+    deadline = time.monotonic() + BUSY_TIMEOUT / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.005)

@@ -79,7 +79,7 @@ def _look_up(claims: Mapping[str, Any], path: str) -> Any:
 def _owner(claims: Mapping[str, Any], name: str) -> str:
     value = _look_up(claims, name)
     if not isinstance(value, str) or not 0 < len(value) <= MAX_SUBJECT or not value.isprintable():
-        raise TokenInvalid(f"claim {name!r} is no printable string of 1 to {MAX_SUBJECT} characters")
+        raise TokenInvalid(f"claim {name!r} is no printable string of 1 to {MAX_SUBJECT} characters", about="owner")
     return value
 
 

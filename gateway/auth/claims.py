@@ -75,13 +75,15 @@ def judge_header(header: Mapping[str, Any], rules: ClaimRules) -> tuple[str, str
     """
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in rules.algorithms:
-        raise TokenInvalid(f"alg {algorithm!r:.40}, issuer {rules.issuer!r} allows {sorted(rules.algorithms)}")
+        raise TokenInvalid(
+            f"alg {algorithm!r:.40}, issuer {rules.issuer!r} allows {sorted(rules.algorithms)}", about="alg"
+        )
     # RFC 7515 section 4.1.11: an extension marked critical that is not understood must fail the token.
     if "crit" in header or "b64" in header:
-        raise TokenInvalid("header has crit or b64, which no accepted token needs")
+        raise TokenInvalid("header has crit or b64, which no accepted token needs", about="crit")
     kid = header.get("kid")
     if "kid" in header and (not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID):
-        raise TokenInvalid(f"kid is no string of 1 to {MAX_KID} characters")
+        raise TokenInvalid(f"kid is no string of 1 to {MAX_KID} characters", about="kid")
     _judge_type(header)
     return algorithm, kid
 
@@ -94,17 +96,17 @@ def judge_claims(claims: Mapping[str, Any], rules: ClaimRules, now: float) -> No
         TokenInvalid: Anything else that does not hold.
     """
     if claims.get("iss") != rules.issuer:
-        raise TokenInvalid(f"iss {claims.get('iss')!r:.200}, expected {rules.issuer!r}")
+        raise TokenInvalid(f"iss {claims.get('iss')!r:.200}, expected {rules.issuer!r}", about="iss")
     _judge_audience(claims.get("aud"), rules)
     exp = _time(claims, "exp")
     if exp is None:
-        raise TokenInvalid("no exp")
+        raise TokenInvalid("no exp", about="exp")
     if now >= exp + rules.leeway:
         raise TokenExpired(f"exp {exp:.0f} passed {now - exp:.0f} s ago, leeway is {rules.leeway:.0f} s")
     for name in ("nbf", "iat"):
         start = _time(claims, name)
         if start is not None and start > now + rules.leeway:
-            raise TokenInvalid(f"{name} {start:.0f} lies {start - now:.0f} s ahead; is a clock wrong?")
+            raise TokenInvalid(f"{name} {start:.0f} lies {start - now:.0f} s ahead; is a clock wrong?", about="clock")
 
 
 def _judge_type(header: Mapping[str, Any]) -> None:
@@ -114,17 +116,17 @@ def _judge_type(header: Mapping[str, Any]) -> None:
     """
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str):
-        raise TokenInvalid("typ is no string")
+        raise TokenInvalid("typ is no string", about="typ")
     if kind.lower().endswith("+jwt") and not kind.lower().endswith("at+jwt"):
-        raise TokenInvalid(f"typ {kind!r:.80} is no access or ID token")
+        raise TokenInvalid(f"typ {kind!r:.80} is no access or ID token", about="typ")
 
 
 def _judge_audience(aud: Any, rules: ClaimRules) -> None:
     audiences = [aud] if isinstance(aud, str) else aud
     if not isinstance(audiences, list) or not all(isinstance(item, str) for item in audiences):
-        raise TokenInvalid("aud is missing, or neither a string nor a list of strings")
+        raise TokenInvalid("aud is missing, or neither a string nor a list of strings", about="aud")
     if rules.audiences.isdisjoint(audiences):
-        raise TokenInvalid(f"aud {audiences!r:.200}, expected one of {sorted(rules.audiences)}")
+        raise TokenInvalid(f"aud {audiences!r:.200}, expected one of {sorted(rules.audiences)}", about="aud")
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
@@ -133,10 +135,10 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TokenInvalid(f"{name} is no number")
+        raise TokenInvalid(f"{name} is no number", about="exp")
     # Compared before anything is converted: an integer of 400 digits fits no float, and NaN fails every comparison.
     if not 0 <= value <= LATEST:
-        raise TokenInvalid(f"{name} lies outside the calendar")
+        raise TokenInvalid(f"{name} lies outside the calendar", about="exp")
     return float(value)
 
 

@@ -15,7 +15,7 @@ from gateway.identity import Credential
 MAX_PARTS = 10
 
 # Characters of a compact JWS or JWE. RFC 7515 section 7.1.
-_TOKEN = re.compile(rb"[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)+\Z")
+TOKEN = re.compile(rb"[A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]*)+\Z")
 _PART = re.compile(rb"\.(0|[1-9][0-9]?)\Z")
 
 
@@ -67,8 +67,8 @@ def find_credential(headers: Iterable[tuple[bytes, bytes]], rule: CredentialRule
 
 def _check_token(token: bytes, max_token: int) -> None:
     if len(token) > max_token:
-        raise TokenInvalid(f"token of {len(token)} bytes, max_token is {max_token}")
-    if not _TOKEN.match(token):
+        raise TokenInvalid(f"token of {len(token)} bytes, max_token is {max_token}", about="size")
+    if not TOKEN.match(token):
         raise TokenInvalid("token has characters outside base64url and '.', or no '.'")
     parts = token.count(b".") + 1
     if parts == 5:
@@ -121,11 +121,11 @@ def _join_parts(parts: list[tuple[bytes, bytes]], name: bytes) -> bytes:
     for suffix, value in parts:
         match = _PART.match(suffix)
         if match is None or int(match[1]) >= MAX_PARTS:
-            raise TokenInvalid(f"cookie part {(name + suffix)!r}, expected .0 to .{MAX_PARTS - 1}")
+            raise TokenInvalid(f"cookie part {(name + suffix)!r}, expected .0 to .{MAX_PARTS - 1}", about="parts")
         if int(match[1]) in values:
             raise CredentialAmbiguous(f"cookie part {(name + suffix)!r} twice")
         values[int(match[1])] = value
     missing = set(range(len(values))) - values.keys()
     if missing:
-        raise TokenInvalid(f"cookie {name.decode()!r} lacks part {min(missing)} of {max(values) + 1}")
+        raise TokenInvalid(f"cookie {name.decode()!r} lacks part {min(missing)} of {max(values) + 1}", about="parts")
     return b"".join(values[index] for index in range(len(values)))

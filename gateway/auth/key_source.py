@@ -8,6 +8,7 @@ document comes from.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ class KeySource:
 
     Attributes:
         refresh_in: Seconds from one successful fetch to the next.
+        fetches: How many there were, ``taken`` and ``failed``.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class KeySource:
         self._fetched_at = float("-inf")
         self._tried_at = float("-inf")
         self.refresh_in = times.refresh
+        self.fetches: Counter[str] = Counter()
         self._failure: KeysUnavailable | None = None
         self._flight: asyncio.Task[None] | None = None
 
@@ -91,6 +94,11 @@ class KeySource:
         if age > self._times.keep:
             raise KeysUnavailable(f"issuer {self.issuer!r}: last good keys are {age:.0f} s old; {self._failure}")
         return self._keys
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last good fetch; None before the first."""
+        return None if self._keys is None else self._clock() - self._fetched_at
 
     def missing(self) -> KeysUnavailable | None:
         """Why nobody of this issuer can be verified right now, or None."""
@@ -117,7 +125,7 @@ class KeySource:
             return key
         if self._failure is not None:
             raise KeysUnavailable(f"kid {kid!r} is unknown and the last fetch failed: {self._failure}")
-        raise TokenInvalid(f"issuer {self.issuer!r} has no {algorithm} key with kid {kid!r}")
+        raise TokenInvalid(f"issuer {self.issuer!r} has no {algorithm} key with kid {kid!r}", about="kid")
 
     async def refresh(self) -> None:
         """Fetch now, or join the fetch under way. A failure is remembered and logged, not raised."""
@@ -163,7 +171,9 @@ class KeySource:
         self.refresh_in = min(max(wanted * 0.9, times.refresh_min), times.refresh_max, times.keep * 0.9)
         self._fetched_at = self._clock()
         self._failure = None
+        self.fetches["taken"] += 1
 
     def _fail(self, failure: KeysUnavailable) -> None:
         self._failure = failure
+        self.fetches["failed"] += 1
         logger.warning("keys not fetched", extra={"fields": {"issuer": self.issuer, "reason": str(failure)}})

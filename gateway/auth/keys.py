@@ -70,7 +70,7 @@ class KeySet:
         if kid is not None:
             return next((key for key in fitting if key.kid == kid), None)
         if len(fitting) > 1:
-            raise TokenInvalid(f"token without kid, and {len(fitting)} {algorithm} keys to choose from")
+            raise TokenInvalid(f"token without kid, and {len(fitting)} {algorithm} keys to choose from", about="kid")
         return fitting[0] if fitting else None
 
 

@@ -104,20 +104,24 @@ class UrlSigner:
         payload, signed_at = self._load(signature)
         minutes = payload.get("minutes")
         if isinstance(minutes, bool) or not isinstance(minutes, int) or not 0 < minutes <= self._max_minutes:
-            raise TokenInvalid(f"signed for {minutes!r:.40} minutes, at most {self._max_minutes} are accepted")
+            raise TokenInvalid(
+                f"signed for {minutes!r:.40} minutes, at most {self._max_minutes} are accepted", about="url"
+            )
         expires_at = signed_at + minutes * 60
         if self._clock() >= expires_at:
             raise TokenExpired(f"signed URL ended {self._clock() - expires_at:.0f} s ago")
         if signed_at > self._clock() + LEEWAY:
-            raise TokenInvalid(f"signed {signed_at - self._clock():.0f} s ahead; is a clock wrong?")
+            raise TokenInvalid(f"signed {signed_at - self._clock():.0f} s ahead; is a clock wrong?", about="url")
         if payload.get("method") != ("GET" if method == "HEAD" else method):
-            raise TokenInvalid(f"signed for method {payload.get('method')!r:.20}, used for {method}")
+            raise TokenInvalid(f"signed for method {payload.get('method')!r:.20}, used for {method}", about="url")
         target = (path + b"?" + rest if rest else path).decode("latin-1")
         if payload.get("path") != target:
-            raise TokenInvalid(f"signed for another path than {target!r:.200}")
+            raise TokenInvalid(f"signed for another path than {target!r:.200}", about="url")
         issuer = _text(payload, "issuer")
         if issuer not in accepted:
-            raise TokenInvalid(f"signed for a user of {issuer!r:.200}, this route accepts {sorted(accepted)}")
+            raise TokenInvalid(
+                f"signed for a user of {issuer!r:.200}, this route accepts {sorted(accepted)}", about="url"
+            )
         return Identity(
             issuer=issuer,
             subject=_text(payload, "subject"),
@@ -129,9 +133,9 @@ class UrlSigner:
         try:
             payload, signed_at = self._serializer.loads(signature, return_timestamp=True)
         except BadData as exc:
-            raise TokenInvalid(f"signed URL: {type(exc).__name__}") from exc
+            raise TokenInvalid(f"signed URL: {type(exc).__name__}", about="url") from exc
         if not isinstance(payload, dict):
-            raise TokenInvalid("signed URL: the payload is no object")
+            raise TokenInvalid("signed URL: the payload is no object", about="url")
         return payload, signed_at.timestamp()
 
 
@@ -145,12 +149,12 @@ def _split_query(query: bytes) -> tuple[str, bytes]:
         raise CredentialAmbiguous(f"{len(found)} signatures in the query")
     value = found[0].partition(b"=")[2]
     if len(value) > MAX_SIGNATURE:
-        raise TokenInvalid(f"signature of {len(value)} bytes, at most {MAX_SIGNATURE}")
+        raise TokenInvalid(f"signature of {len(value)} bytes, at most {MAX_SIGNATURE}", about="url")
     return value.decode("latin-1"), b"&".join(part for part in parts if part is not found[0])
 
 
 def _text(payload: dict[str, Any], name: str) -> str:
     value = payload.get(name)
     if not isinstance(value, str) or not value or not value.isprintable():
-        raise TokenInvalid(f"signed URL: {name} is no printable text")
+        raise TokenInvalid(f"signed URL: {name} is no printable text", about="url")
     return value

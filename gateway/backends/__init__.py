@@ -1,1 +1,1 @@
-"""Where requests go: routes, the HTTP client, the relay of answers, health."""
+"""Where requests go: routes, replicas and how they stand, the HTTP client, the relay of answers."""

@@ -40,6 +40,8 @@ class Answer:
         headers: Names in lower case.
         complete: The framing said that this is all.
         ended_by_close: Complete only in that the connection ended: it had no framing, and may have been cut.
+        failure: What broke it off, or None.
+        longest_gap: Seconds between two pieces of the body, at most so far; negative before the second.
     """
 
     __slots__ = (
@@ -48,7 +50,7 @@ class Answer:
         "_deadline",
         "_end",
         "_end_at",
-        "_failure",
+        "_last_at",
         "_loop",
         "_patience",
         "_size",
@@ -58,7 +60,9 @@ class Answer:
         "_waiter",
         "complete",
         "ended_by_close",
+        "failure",
         "headers",
+        "longest_gap",
         "status",
     )
 
@@ -66,11 +70,11 @@ class Answer:
         self.status = 0
         self.headers: Headers = []
         self.complete = self.ended_by_close = False
+        self.failure: GatewayError | None = None
         self._connection = connection
         self._loop = loop
         self._buffer: list[bytes] = []
         self._size = 0
-        self._failure: GatewayError | None = None
         self._waiter: asyncio.Future[bool] | None = None
         self._tap: Callable[[bytes], bool] | None = None
         self._patience = 0.0
@@ -79,6 +83,8 @@ class Answer:
         self._deadline = 0.0
         self._end_at = math.inf
         self._end: Callable[[], GatewayError] | None = None
+        self.longest_gap = -1.0
+        self._last_at = math.inf  # before the first piece there is no gap
 
     @property
     def is_being_asked(self) -> bool:
@@ -92,8 +98,8 @@ class Answer:
             GatewayError: The exchange failed.
         """
         await self._connection.send_more(data)
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
 
     def finish_sending(self) -> None:
         """The request's body is complete."""
@@ -106,8 +112,8 @@ class Answer:
             GatewayError: The exchange failed before.
         """
         while not self.status:
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             if not await self._wait(seconds):
                 return False
         return True
@@ -128,17 +134,22 @@ class Answer:
         while not self._buffer:
             if self.complete:
                 return b""
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             self._tap = tap
             try:
                 if not await self._wait(seconds):
                     return None
             finally:
                 self._tap = None
-        if self._end is not None and self._loop.time() >= self._end_at:
-            # A backend that never lets us wait.
-            self.fail(self._end())
+        if self._end is not None:
+            now = self._loop.time()
+            if now >= self._end_at:
+                # A backend that never lets us wait.
+                self.fail(self._end())
+            if now - self._last_at > self.longest_gap:
+                self.longest_gap = now - self._last_at
+            self._last_at = now
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         # Once complete the connection is no longer this answer's: it may carry somebody else's already.
@@ -155,8 +166,8 @@ class Answer:
 
     def fail(self, failure: GatewayError) -> None:
         """Break the exchange off; the reader learns it after what has already come."""
-        if not self.complete and self._failure is None:
-            self._failure = failure
+        if not self.complete and self.failure is None:
+            self.failure = failure
             self._wake()
 
     def close(self) -> None:
@@ -174,6 +185,9 @@ class Answer:
             now = self._loop.time()
             if now < self._end_at:
                 self._deadline = min(now + self._patience, self._end_at)
+                if now - self._last_at > self.longest_gap:
+                    self.longest_gap = now - self._last_at
+                self._last_at = now
                 if not self._tap(data):
                     self._waiter.set_result(False)
                 return

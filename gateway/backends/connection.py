@@ -7,6 +7,7 @@ Sources: RFC 9112 sections 6 and 9, RFC 9110 section 15.2 (interim answers).
 """
 
 import asyncio
+import select
 from collections.abc import Callable
 from typing import Final
 
@@ -21,6 +22,9 @@ MAX_HEAD: Final = 64 * 1024
 # What a header line has besides name and value.
 _HEADER_REST: Final = len(b": \r\n")
 
+# The other side will send nothing more; a reset is always told. Linux has the word for the first.
+_HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
+
 _NO_BODY = frozenset({204, 205, 304})
 
 
@@ -30,6 +34,7 @@ class Connection(asyncio.Protocol):
     Args:
         on_free: Called when an answer is complete and the connection can carry another exchange.
         on_lost: Called once when the socket is gone.
+        on_head: Called with the status of each answer as soon as it is there.
     """
 
     __slots__ = (
@@ -39,6 +44,7 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_loop",
         "_on_free",
+        "_on_head",
         "_on_lost",
         "_parser",
         "_paused",
@@ -51,11 +57,18 @@ class Connection(asyncio.Protocol):
         "_writable",
     )
 
-    def __init__(self, *, on_free: Callable[["Connection"], None], on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(
+        self,
+        *,
+        on_free: Callable[["Connection"], None],
+        on_lost: Callable[["Connection"], None],
+        on_head: Callable[[int], None] | None = None,
+    ) -> None:
         # Asked once: to ask is a system call, until Python 3.12.
         self._loop = asyncio.get_running_loop()
         self._on_free = on_free
         self._on_lost = on_lost
+        self._on_head = on_head
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._without_body = False
@@ -73,6 +86,15 @@ class Connection(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
+
+    def is_hung_up(self) -> bool:
+        """Has the backend closed, as far as the system knows? The loop may hear of it a turn later."""
+        if self._transport is None:
+            return True
+        look = select.poll()
+        # Not "is there something to read": on TLS that may be a ticket for the next session.
+        look.register(self._transport.get_extra_info("socket").fileno(), _HUNG_UP)
+        return bool(look.poll(0))
 
     @property
     def is_sending(self) -> bool:
@@ -208,6 +230,8 @@ class Connection(asyncio.Protocol):
             raise BackendInvalid(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked is understood")
         self._until_close = not is_framed and status not in _NO_BODY and not self._without_body
         self._answer.put_head(status, headers)
+        if self._on_head is not None:
+            self._on_head(status)
         # RFC 9110 section 15.3.6: a 205 has no body, but the parser waits for one.
         if self._without_body or (status == 205 and not is_framed):
             self._complete(reusable=False)

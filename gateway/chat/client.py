@@ -61,15 +61,19 @@ class ChatClient:
     def ask(self, body: Body) -> "Answer":
         """Send a streaming operation. Raises ChatFailed unless an event stream begins."""
         deadline = None if self.max_time is None else self.clock() + self.max_time
-        request = self.http.build_request("POST", self.url, json=body, headers=self.headers)
+
+        def is_late() -> bool:
+            return deadline is not None and self.clock() > deadline
+
         with failures_explained(self.url):
+            request = self.http.build_request("POST", self.url, json=body, headers=self.headers)
             response = self.http.send(request, stream=True)
         try:
-            check_stream(response)
+            check_stream(response, is_late)
         except BaseException:
             response.close()
             raise
-        return Answer(response, is_late=lambda: deadline is not None and self.clock() > deadline)
+        return Answer(response, is_late=is_late)
 
 
 class Answer:
@@ -140,25 +144,28 @@ def failures_explained(url: str) -> Iterator[None]:
         raise ChatFailed(f"the connection to {name} broke before the answer was complete: {exc}") from exc
     except BadStream as exc:
         raise ChatFailed(f"{name} does not speak ChatKit here: {exc}") from exc
+    except UnicodeEncodeError as exc:
+        # A thread's id, a tool's name: said by the server, and half a character long.
+        raise ChatFailed(f"{name} does not speak ChatKit here: it calls something by what is no text") from exc
 
 
-def check_stream(response: httpx.Response) -> None:
+def check_stream(response: httpx.Response, is_late: Callable[[], bool]) -> None:
     """Raise ChatFailed unless an event stream begins here."""
-    check_answer(response)
+    check_answer(response, is_late)
     kind = response.headers.get("content-type", "nothing")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
         raise ChatFailed(f"{response.request.url.path} answered with {kind}, not with an event stream; check --url")
 
 
-def check_answer(response: httpx.Response) -> None:
+def check_answer(response: httpx.Response, is_late: Callable[[], bool] = lambda: False) -> None:
     """Raise ChatFailed unless this is a 200: in the words of whoever refused, with what helps to find out more."""
     if response.status_code == 200:
         return
     with failures_explained(str(response.request.url)):
-        text = read_beginning(response)
+        text = read_beginning(response, is_late)
     problem = read_problem(text)
     reason = problem.get("message") or text[:200] or response.reason_phrase
-    if response.is_redirect:
+    if response.has_redirect_location:
         reason = f"go to {response.headers['location'][:200]}; redirects are not followed, check --url"
     hint = HINTS.get(response.status_code)
     wait = response.headers.get("retry-after", "")
@@ -173,11 +180,12 @@ def check_answer(response: httpx.Response) -> None:
     raise ChatFailed(f"{path} answered {response.status_code}: {reason}{f' ({said})' if said else ''}")
 
 
-def read_beginning(response: httpx.Response) -> str:
+def read_beginning(response: httpx.Response, is_late: Callable[[], bool]) -> str:
+    """As much of a refusal as there is room and time for."""
     data = b""
     for piece in response.iter_bytes():
         data += piece
-        if len(data) >= MAX_REFUSAL:
+        if len(data) >= MAX_REFUSAL or is_late():
             break
     return data[:MAX_REFUSAL].decode("utf-8", "replace").strip()
 

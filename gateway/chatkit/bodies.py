@@ -126,6 +126,21 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
     return _edit(body.text, body.top, metadata)
 
 
+def thread_of(body: ChatKitBody) -> str | None:
+    """The thread that a body says it is about, for those who keep a thread in one place. It is the client's word, and
+    grants nothing. None where it names none: a new thread gets its name from the backend.
+    """
+    params = _object(body.top, "params")
+    if params is None or "thread_id" not in _names(params):
+        return None
+    if isinstance(params, dict):
+        thread = params["thread_id"]
+    else:
+        member = params.members["thread_id"]
+        thread = json.loads(body.text[member.start : member.end])
+    return thread if isinstance(thread, str) else None
+
+
 # both ways
 
 

@@ -3,8 +3,9 @@
 It stands in for whatever signs people in where the gateway is used: it sets an httpOnly cookie that holds a signed
 token, and publishes the keys. Cookies ignore ports, so the gateway on the same host receives it.
 
-Rules: loopback only; no passwords; people are sent back to the gateway and nowhere else; a form posted by another
-site is refused by its Origin. It is no OAuth server and its discovery document claims none.
+Rules: loopback only (of a container's port, whoever publishes it sees to that); no passwords; people are sent back to
+the gateway and nowhere else; a form posted by another site is refused by its Origin. It is no OAuth server and its
+discovery document claims none.
 """
 
 import argparse
@@ -147,11 +148,12 @@ def find_lifetime(value: str | None) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m gateway.demo.issuer", description="A development issuer.")
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 in a container alone")
     parser.add_argument("--gateway", required=True, help="the gateway's public URL: where people are sent back to")
     arguments = parser.parse_args()
     issuer = DemoIssuer(url=f"http://127.0.0.1:{arguments.port}", gateway_url=arguments.gateway.rstrip("/"))
     # Seconds. Nothing here takes long; an open keep-alive connection must not hold up the end.
-    uvicorn.run(build_issuer(issuer), host="127.0.0.1", port=arguments.port, timeout_graceful_shutdown=2)
+    uvicorn.run(build_issuer(issuer), host=arguments.host, port=arguments.port, timeout_graceful_shutdown=2)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.app import serve
 from gateway.demo.page import build_page_routes
+from gateway.serving import serve
 from gateway.settings import SettingsError, load_settings
 from gateway.wire.logs import configure_logging
 

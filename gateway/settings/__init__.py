@@ -72,12 +72,21 @@ def _file_problems(path: Path | None) -> list[str]:
     return []
 
 
+# The classic omission, and a dangerous one.
+_NO_AUDIENCE = (
+    "without it every token of this issuer would open the chat, whatever it was made for: list the aud of yours, such "
+    "as the client id (gateway explain shows it)"
+)
+
+
 def _explain(error: Any, path: Path | None) -> str:
     """One problem as ``where: what; the fix``."""
     where = ".".join(str(step) for step in error["loc"] if step != "[key]")
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{where}: unknown setting; check the spelling, or remove it"
+    if kind in ("missing", "too_short") and where.endswith(".audiences"):
+        return f"{where}: {'is missing' if kind == 'missing' else 'lists none'}; {_NO_AUDIENCE}"
     if kind == "missing":
         place = "it must be set" if path else f"set it, or name a settings file with --settings FILE or {SETTINGS_FILE}"
         return f"{where}: is missing; {place}"

@@ -15,6 +15,7 @@ from gateway.settings.values import (
     CookieName,
     ForwardedHeader,
     KeysUrl,
+    Network,
     OperationName,
     Origin,
     RoutePath,
@@ -40,6 +41,21 @@ class ServerSettings(Table):
     public_url: Origin | None = Field(
         None, description="What browsers see. An origin; default: http://host:port. Decides cross-site questions."
     )
+    trusted_proxies: list[Network] = Field(
+        default_factory=list,
+        description="Networks (CIDR) of proxies in front: from them, `X-Forwarded-For` says who the client is, in logs "
+        "and to backends.",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with certificate and chain: the listener then speaks TLS."
+    )
+    tls_key: Path | None = Field(None, description="PEM file with its private key; default: in the same file.")
+    tls_check: Seconds = Field(
+        60, description="Seconds between looks at the two files: a renewed certificate is taken without a signal."
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="Processes behind the port; one fills a core. Each counts limits for itself."
+    )
     drain_delay: float = Field(
         5,
         ge=0,
@@ -63,6 +79,12 @@ class ServerSettings(Table):
         le=1_000_000,
         description="Verified tokens remembered, about 2 KB each; the rest is verified again.",
     )
+    max_streams: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Streams at once, of all users together; each holds two sockets and some 16 KB.",
+    )
     kit: bool = Field(True, description="Serve the front-end kit at /kit/, to pages of every origin.")
 
 
@@ -71,6 +93,30 @@ class LogSettings(Table):
 
     format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important line written.")
+    sample_successes: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of successes that are logged, by request id; failures and refusals always are.",
+    )
+
+
+class MetricsSettings(Table):
+    """Where Prometheus reads `/metrics`: a listener of its own, for nobody else."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int | None = Field(None, ge=1, le=65535, description="Port to listen on; without it there is no listener.")
+
+
+class TracingSettings(Table):
+    """Trace ids are in every log line and go on to backends. Spans are an extra: chatkit-gateway[tracing]."""
+
+    endpoint: KeysUrl | None = Field(
+        None, description="Where spans go, OTLP over HTTP: http://collector:4318/v1/traces. Without it there are none."
+    )
+    sample: float = Field(
+        1.0, ge=0, le=1, description="Share of the traces that begin here which are recorded, by backends too."
+    )
 
 
 class TrustSettings(Table):
@@ -128,9 +174,20 @@ class IssuerSettings(Table):
 
 
 class BackendSettings(Table):
-    """A ChatKit server behind the gateway."""
+    """A ChatKit server behind the gateway. Exactly one of url and urls."""
 
-    url: Url = Field(description="Where it is: http:// or https:// with path.")
+    url: Url | None = Field(None, description="Where it is: http:// or https:// with path.")
+    urls: list[Url] = Field(
+        default_factory=list, description="Where its replicas are: the same path, each at a host and port of its own."
+    )
+    eject_after: int = Field(3, ge=1, le=1000, description="Failures in a row after which a replica gets no requests.")
+    eject_for: Seconds = Field(
+        10, description="Seconds until an ejected replica is tried with a request; its answer brings it back."
+    )
+    sticky: Literal["none", "thread"] = Field(
+        "none",
+        description="thread: what names a thread goes to one replica while that is fit; none: to the least busy one.",
+    )
     socket: Path | None = Field(None, description="Connect to this Unix socket; url then gives Host and path.")
     ca_file: Path | None = Field(None, description="PEM file with the CA of an https backend; default: the system's.")
     audience: str | None = Field(None, description="`aud` of the assertions; default: the table's name.")
@@ -143,7 +200,18 @@ class BackendSettings(Table):
     keep_alive: Seconds = Field(
         4, description="Seconds an idle connection is kept: below the backend's own limit (uvicorn: 5)."
     )
-    max_connections: int = Field(10_000, ge=1, description="Connections at once; every open stream holds one.")
+    max_connections: int = Field(
+        10_000, ge=1, description="Connections at once, to each replica; every open stream holds one."
+    )
+
+    @property
+    def replicas(self) -> list[str]:
+        """Every URL that it is at."""
+        return [self.url] if self.url is not None else self.urls
+
+    def at(self, url: str) -> "BackendSettings":
+        """The same with this one replica."""
+        return self.model_copy(update={"url": url, "urls": []})
 
 
 class RequireSettings(Table):
@@ -165,6 +233,19 @@ class SignedUrlSettings(Table):
         description="Secrets of at least 32 characters, oldest first: the last signs, all are accepted.",
     )
     max_minutes: int = Field(60, ge=1, le=7 * 24 * 60, description="Longest permission accepted, whoever signed it.")
+
+
+class LimitSettings(Table):
+    """What one user may have on a route, in each process: some ten times what a busy person makes. 0 is no limit."""
+
+    answers_per_minute: int = Field(
+        60,
+        ge=0,
+        description="Requests that run a model: messages, retries, speech. All of them may come at once.",
+    )
+    reads_per_minute: int = Field(1200, ge=0, description="Requests that only read; downloads too.")
+    writes_per_minute: int = Field(300, ge=0, description="All other requests; uploads too.")
+    open_streams: int = Field(20, ge=0, description="Answers being given at the same time.")
 
 
 class RouteSettings(Table):
@@ -232,6 +313,7 @@ class RouteSettings(Table):
     max_event_tail: int = Field(
         64 * 1024, ge=1024, description="Bytes of an unfinished event held back; a longer one flows as it comes."
     )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What one user may have.")
     require: RequireSettings = Field(default_factory=RequireSettings, description="What every user must have.")
     rules: dict[OperationName, RequireSettings] = Field(
         default_factory=dict, description='What an operation asks for besides: `[routes.NAME.rules."threads.delete"]`.'
@@ -247,6 +329,8 @@ class Settings(BaseSettings):
 
     server: ServerSettings = Field(default_factory=ServerSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
     trust: TrustSettings = Field(default_factory=TrustSettings)
     signed_urls: SignedUrlSettings = Field(default_factory=SignedUrlSettings)
     issuers: dict[TableName, IssuerSettings] = Field(min_length=1)
@@ -259,4 +343,5 @@ class Settings(BaseSettings):
         if self.server.public_url is not None:
             return self.server.public_url
         host = f"[{self.server.host}]" if ":" in self.server.host else self.server.host
-        return f"http://{host}" if self.server.port == 80 else f"http://{host}:{self.server.port}"
+        scheme, port = ("https", 443) if self.server.tls_certificate else ("http", 80)
+        return f"{scheme}://{host}" if self.server.port == port else f"{scheme}://{host}:{self.server.port}"

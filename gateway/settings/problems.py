@@ -1,19 +1,35 @@
 """What is wrong with settings that no single value shows: names that lead nowhere, two things at one place."""
 
 from collections.abc import Collection, Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
+from urllib.parse import urlsplit
 
-from gateway.settings.model import BackendSettings, IssuerSettings, RequireSettings, RouteSettings, Settings
+from gateway.settings.model import (
+    BackendSettings,
+    IssuerSettings,
+    RequireSettings,
+    RouteSettings,
+    ServerSettings,
+    Settings,
+)
 
 
 def cross_problems(settings: Settings) -> list[str]:
     """What no single value shows: names that lead nowhere, two things at one place."""
     return [
+        *_server_problems(settings.server),
         *_issuer_problems(settings.issuers),
         *_backend_problems(settings.backends),
         *_route_problems(settings),
         *_trust_problems(settings),
+        *_watching_problems(settings),
     ]
+
+
+def _server_problems(server: ServerSettings) -> Iterable[str]:
+    if server.tls_key is not None and server.tls_certificate is None:
+        yield "server.tls_key: is set without tls_certificate; set both, or neither"
 
 
 def _issuer_problems(issuers: Mapping[str, IssuerSettings]) -> Iterable[str]:
@@ -32,10 +48,28 @@ def _issuer_problems(issuers: Mapping[str, IssuerSettings]) -> Iterable[str]:
 
 def _backend_problems(backends: Mapping[str, BackendSettings]) -> Iterable[str]:
     for name, backend in backends.items():
+        if (backend.url is None) == (not backend.urls):
+            yield f"backends.{name}: has {'both' if backend.urls else 'no address'}; set exactly one of url, urls"
         if backend.ca_file is not None and not backend.ca_file.is_file():
             yield f"backends.{name}.ca_file: no file {backend.ca_file}"
-        if backend.ca_file is not None and not backend.url.startswith("https://"):
+        if backend.ca_file is not None and not all(url.startswith("https://") for url in backend.replicas):
             yield f"backends.{name}.ca_file: is set, but url is not https"
+        yield from (f"backends.{name}.{problem}" for problem in _replica_problems(backend))
+
+
+def _replica_problems(backend: BackendSettings) -> Iterable[str]:
+    """What does not go together in `urls`. The assertion names one path, and a socket is one place."""
+    if backend.socket is not None and backend.urls:
+        yield "socket: is one place, and urls are several; use url with it"
+    places: set[tuple[str | None, int | None]] = set()
+    for url in backend.urls:
+        parts, first = urlsplit(url), urlsplit(backend.urls[0])
+        if (parts.scheme, parts.path or "/") != (first.scheme, first.path or "/"):
+            yield f"urls: {url} and {backend.urls[0]} are not replicas of one backend; only host and port may differ"
+        place = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        if place in places:
+            yield f"urls: {url} is there twice; remove one"
+        places.add(place)
 
 
 def _route_problems(settings: Settings) -> Iterable[str]:
@@ -91,6 +125,21 @@ def _kind_problems(route: RouteSettings) -> Iterable[str]:
         yield "require: a signed URL names an owner and nothing else; let the backend decide whom it signs for"
     if route.operations is not None or route.rules:
         yield "operations, rules: an opaque route has no ChatKit operations; use methods and require"
+
+
+def _watching_problems(settings: Settings) -> Iterable[str]:
+    if settings.metrics.port == settings.server.port:
+        yield f"metrics.port: {settings.metrics.port} is also server.port; metrics have a listener of their own"
+    if settings.tracing.endpoint is not None and not has_tracing():
+        yield "tracing.endpoint: OpenTelemetry is not installed; pip install chatkit-gateway[tracing]"
+
+
+def has_tracing() -> bool:
+    """Is the extra installed that sends spans?"""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _trust_problems(settings: Settings) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """The kinds of values that settings are made of: origins, URLs, paths, names. Each says what is wrong and the fix."""
 
+import ipaddress
 import re
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
@@ -108,6 +109,15 @@ def _check_table_name(value: str) -> str:
     return value
 
 
+def _check_network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError as exc:
+        raise ValueError(f"must be a network such as 10.0.0.0/8 or one address: {exc}") from exc
+    return value
+
+
+Network = Annotated[str, AfterValidator(_check_network)]
 Origin = Annotated[str, AfterValidator(check_origin)]
 Url = Annotated[str, AfterValidator(_check_url)]
 KeysUrl = Annotated[str, AfterValidator(_check_keys_url)]

@@ -1,23 +1,36 @@
 """One log line per request, and the request id that ties it to the other logs.
 
 The outermost layer: it sees what really went out. It decides nothing and holds nothing back.
+
+Rules: the level says who has to act: info for nobody or the client, warning for the backend and for limits, error for
+ourselves. Of successes only a share may be logged, the same for every log that goes by the request id; failures,
+refusals and streams that anybody but their client cut are logged always. A refusal is said to the audit log as well.
 """
 
 import logging
 import os
 import re
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from gateway.errors import Draining, Limited
 from gateway.wire.asgi import App, Message, Receive, Scope, Send
+from gateway.wire.audit import is_refusal, write_refusal
 from gateway.wire.record import RequestRecord, attach
+from gateway.wire.trace import Trace, find_trace
 
 logger = logging.getLogger("gateway.access")
 
 # What a proxy in front may have made: UUIDs, trace ids, nginx's and Envoy's ids. Anything else is replaced.
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+
+
+def peer_of(scope: Scope) -> str | None:
+    """The address at the other end of the connection; None on a Unix socket."""
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 class AccessLog:
@@ -26,11 +39,13 @@ class AccessLog:
     Args:
         app: What to watch.
         quiet_paths: Paths whose successes are not logged: probes ask every few seconds.
+        find_client: The address of whoever asks; default: the peer's.
+        find_trace: The trace that a request belongs to, from its `traceparent` headers.
+        heartbeat: What streams are sent while the backend is silent; no answer has begun with it.
+        on_end: Told of every request when it is over: the record, monotonic seconds, and who ended it.
+        sample_successes: Share (0 to 1) of the successes that are logged.
         clock: Monotonic seconds.
         make_id: A fresh request id.
-
-    Attributes:
-        ended: How many requests ended how, by `RequestRecord.ended_by`; streams apart, as ``stream.client``.
     """
 
     def __init__(
@@ -38,21 +53,42 @@ class AccessLog:
         app: App,
         *,
         quiet_paths: frozenset[str] = frozenset(),
+        find_client: Callable[[Scope], str | None] = peer_of,
+        find_trace: Callable[[Sequence[bytes]], Trace] = find_trace,
+        heartbeat: bytes = b"",
+        on_end: Callable[[RequestRecord, float, str], None] = lambda *_: None,
+        sample_successes: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         make_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
         self._app = app
         self._quiet_paths = quiet_paths
+        self._find_client = find_client
+        self._find_trace = find_trace
+        self._heartbeat = heartbeat
+        self._on_end = on_end
+        self.sample_successes = sample_successes
         self._clock = clock
         self._make_id = make_id
-        self.ended: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = find_request_id(scope["headers"]) or self._make_id()
-        record = RequestRecord(request_id=request_id, started=self._clock(), method=scope["method"])
+        ids, traces = [], []
+        for name, value in scope["headers"]:
+            if name == b"x-request-id":
+                ids.append(value)
+            elif name == b"traceparent":
+                traces.append(value)
+        request_id = find_request_id(ids) or self._make_id()
+        record = RequestRecord(
+            request_id=request_id,
+            started=self._clock(),
+            method=scope["method"],
+            client=self._find_client(scope),
+            trace=self._find_trace(traces),
+        )
         attach(scope, record)
 
         def observe(message: Message) -> Awaitable[None]:
@@ -61,7 +97,7 @@ class AccessLog:
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             else:
                 body = message.get("body", b"")
-                if body and record.first_byte is None:
+                if record.first_byte is None and body and body != self._heartbeat:
                     record.first_byte = self._clock()
                 record.bytes_out += len(body)
                 record.complete = not message.get("more_body", False)
@@ -70,11 +106,41 @@ class AccessLog:
         try:
             await self._app(scope, receive, observe)
         finally:
-            self.ended[f"stream.{record.ended_by}" if record.streaming else record.ended_by] += 1
+            ended, ended_by = self._clock(), record.ended_by
+            self._on_end(record, ended, ended_by)
+            # The scope may live as long as the client's connection; the backend's need not.
+            record.answer = None
             if record.failure is not None or scope["path"] not in self._quiet_paths:
-                blameless = record.failure is None or record.failure.source == "client"
-                level = logging.INFO if blameless else logging.WARNING
-                write_line(level, record.fields(self._clock()))
+                self._write(record, ended)
+            if is_refusal(record, ended_by):
+                write_refusal(record)
+
+    def _write(self, record: RequestRecord, ended: float) -> None:
+        share = self.sample_successes
+        if share == 1.0 or not record.is_ordinary:
+            write_line(level_of(record), record.fields(ended))
+        elif is_sampled(record.request_id, share):
+            write_line(level_of(record), {**record.fields(ended), "sample_rate": share})
+
+
+def level_of(record: RequestRecord) -> int:
+    """How important a request's line is: by who has to act.
+
+    1. Nobody, or the client: nobody can fill the operator's warnings from outside. 2. We, and not because we were told
+    to: a bug, or keys that cannot be had. 3. The backend's operator, or whoever set a limit.
+    """
+    failure = record.failure
+    if failure is None:
+        return logging.INFO if record.complete else logging.WARNING
+    if failure.source == "client":
+        return logging.INFO
+    is_ours = failure.source == "gateway" and not isinstance(failure, Draining | Limited)
+    return logging.ERROR if is_ours else logging.WARNING
+
+
+def is_sampled(request_id: str, share: float) -> bool:
+    """Does this id belong to the share (0 to 1)? Whoever keeps logs by the same rule keeps the same requests."""
+    return zlib.crc32(request_id.encode()) < share * 2**32
 
 
 # What is the same in the record of every line.
@@ -92,7 +158,6 @@ def write_line(level: int, fields: Mapping[str, Any]) -> None:
         logger.handle(line)
 
 
-def find_request_id(headers: list[tuple[bytes, bytes]]) -> str | None:
+def find_request_id(values: Sequence[bytes]) -> str | None:
     """The client's or front proxy's request id, if there is exactly one and it is a plain token."""
-    values = [value for name, value in headers if name == b"x-request-id"]
     return values[0].decode() if len(values) == 1 and _REQUEST_ID.fullmatch(values[0]) else None

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.errors import AccessDenied, GatewayError, MethodNotAllowed
+from gateway.errors import AccessDenied, GatewayError, Limited, MethodNotAllowed
 from gateway.wire.asgi import Headers, Send
 
 # Seconds. Long enough for a key fetch or a rolling restart, short enough for a person.
@@ -77,8 +77,8 @@ def _error_headers(error: GatewayError) -> Headers:
     if error.status == 401:
         challenge = b"Bearer" if error.code == "credential_missing" else b'Bearer error="invalid_token"'
         headers.append((b"www-authenticate", challenge))
-    if error.status == 503:
-        headers.append((b"retry-after", b"%d" % RETRY_AFTER))
+    if error.status == 503 or isinstance(error, Limited):
+        headers.append((b"retry-after", b"%d" % getattr(error, "retry_after", RETRY_AFTER)))
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers

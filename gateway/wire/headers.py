@@ -10,7 +10,8 @@ from functools import lru_cache
 from gateway.wire.asgi import Headers
 
 # What a ChatKit backend needs to read a body and to speak the user's language; nothing here says who the user is.
-FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id", b"traceparent"})
+# `traceparent` is checked, or made, and sent as one of ours.
+FORWARDED = frozenset({b"content-type", b"accept", b"accept-language", b"chatkit-frame-instance-id"})
 
 # What uploads and downloads need besides: conditions and parts. RFC 9110 sections 8.4, 13 and 14; RFC 9530.
 FORWARDED_OPAQUE = FORWARDED | {
@@ -58,6 +59,7 @@ NEVER_FORWARDED = HOP_BY_HOP | {
     b"forwarded",
     b"host",
     b"origin",
+    b"traceparent",
     b"x-real-ip",
     b"x-request-id",
 }

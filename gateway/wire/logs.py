@@ -1,6 +1,8 @@
 """How log lines look: JSON for machines, one readable line for people. Both on standard error.
 
-Rules: an event is a fixed message with named fields; every value is escaped, so that none can start a line of its own.
+Rules: an event is a fixed message with named fields; every value is escaped, so that none can start a line of its own;
+what may quote somebody else (a reason, an exception, another library's words) is cut, and what looks like a credential
+in it is replaced. That is the last net: whoever writes a reason already keeps secrets out of it.
 Decides nothing about what is logged.
 """
 
@@ -8,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,12 +18,49 @@ from typing import Any, Literal, TextIO
 
 import msgspec
 
+from gateway.wire.audit import LOGGER as AUDIT
+
 # uvicorn says this when an answer breaks off; our own line has said it already, with the reason.
 _SAID_ALREADY = frozenset({"ASGI callable returned without completing response.", "Invalid HTTP request received."})
 
 
 # Characters of one value: a reason names a header or a path, cut at 200 each.
 MAX_VALUE = 500
+
+REDACTED = "[redacted]"
+
+# 1. How every JWT, JWE and each of their JSON parts begins, base64url of `{"`; in the middle of a word only with its
+# next part, because a key's id may have these three letters by chance. 2. Authorization's value behind its scheme;
+# shorter ones are words of a sentence. 3. Cookies, as HTTP writes them and as Python shows a header. 4. Secrets in the
+# query of a URL, and 5. the password in its authority.
+_SECRETS = re.compile(
+    r"""(?<![\w-])eyJ[\w.+/=-]*|eyJ[\w-]{8,}\.[\w.+/=-]*
+    |(?i:(?P<scheme>\b(?:bearer|basic|dpop)\ +))[^\s"'\\,;]{12,}
+    |(?i:(?P<cookie>cookie['"\\]*\s*(?:[:=]|,\s*b['"\\]+)\s*))[^'"\\\n]+
+    |(?i:(?P<query>[?&](?:signature|access_token|id_token|refresh_token|token|code|secret|password|key)=))[^&\s"'\\]+
+    |(?P<url>://)[^\s/@"'\\]+(?=@)""",
+    re.VERBOSE,
+)
+
+# Of our own making, or checked to be a plain token: of no use to look into at every request.
+_PLAIN_FIELDS = frozenset(
+    {
+        "request_id",
+        "trace_id",
+        "route",
+        "operation",
+        "user",
+        "credential",
+        "status",
+        "ended_by",
+        "code",
+        "source",
+        "first_byte_ms",
+        "duration_ms",
+        "bytes_out",
+        "sample_rate",
+    }
+)
 
 
 def configure_logging(style: Literal["json", "console"], level: str) -> None:
@@ -33,6 +73,8 @@ def configure_logging(style: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # Whoever wants fewer lines still wants to know who was refused.
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     for name in ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
@@ -93,11 +135,11 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": _message(record),
             **_fields(record),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = redact(self.formatException(record.exc_info))
         return _write(line)
 
 
@@ -106,10 +148,10 @@ class ConsoleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         pairs = [f"{name}={_show(value)}" for name, value in _fields(record).items()]
-        line = " ".join([_time(record)[11:19], record.levelname.lower(), _escape(record.getMessage()), *pairs])
+        line = " ".join([_time(record)[11:19], record.levelname.lower(), _escape(_message(record)), *pairs])
         if not record.exc_info:
             return line
-        below = [f"    {_escape(part)}" for part in self.formatException(record.exc_info).splitlines()]
+        below = [f"    {_escape(part)}" for part in redact(self.formatException(record.exc_info)).splitlines()]
         return "\n".join([line, *below])
 
 
@@ -117,10 +159,25 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
     """What is known, each value cut: a stranger's bytes must not become megabytes of log."""
     fields: dict[str, Any] = getattr(record, "fields", {})
     return {
-        name: f"{value[:MAX_VALUE]}…" if type(value) is str and len(value) > MAX_VALUE else value
-        for name, value in fields.items()
-        if value is not None
+        name: value if name in _PLAIN_FIELDS else _tame(value) for name, value in fields.items() if value is not None
     }
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Ours are fixed; what a library says may hold anything."""
+    message = record.getMessage()
+    return message if record.name.startswith("gateway.") else redact(message)
+
+
+def _tame(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value if len(value) <= MAX_VALUE else f"{value[:MAX_VALUE]}…")
+    return [_tame(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def redact(text: str) -> str:
+    """The text without what looks like a credential."""
+    return _SECRETS.sub(lambda match: (match[match.lastgroup] if match.lastgroup else "") + REDACTED, text)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -8,13 +8,21 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
-from gateway.errors import ClientDisconnected, Draining, GatewayError, SignInEnded
+from gateway.errors import ClientDisconnected, Draining, GatewayError, Limited, SignInEnded
 from gateway.identity import Identity
 from gateway.wire.asgi import Headers
+from gateway.wire.trace import Trace
 
 _KEY = "gateway.record"
+
+
+class Paced(Protocol):
+    """A backend's answer, as far as a record looks at it."""
+
+    @property
+    def longest_gap(self) -> float: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,18 +32,25 @@ class RequestRecord:
     Attributes:
         request_id: Made here or kept from the client.
         started: Monotonic seconds.
+        client: Address of whoever asks, behind the proxies that are trusted.
+        trace: The trace that it belongs to.
+        issuer: Whose user it is, once that is verified.
         answer_headers: Go on every answer of this request: cross-origin permission, for one.
         streaming: Past authentication, on an operation that is answered with a stream.
         status: Of the answer, None until it has started.
-        first_byte: Monotonic seconds of the first body byte.
+        first_byte: Monotonic seconds of the first body byte that is no heartbeat.
+        answer: The backend's, once it has been asked.
     """
 
     request_id: str
     started: float
     method: str
+    client: str | None = None
+    trace: Trace | None = None
     route: str | None = None
     operation: str | None = None
     user: str | None = None
+    issuer: str | None = None
     credential: str | None = None
     streaming: bool = False
     answer_headers: Headers = field(default_factory=list)
@@ -44,14 +59,16 @@ class RequestRecord:
     bytes_out: int = 0
     complete: bool = False
     failure: GatewayError | None = None
+    answer: Paced | None = None
 
     def note_identity(self, identity: Identity) -> None:
         """Remember who it is as a digest: enough to follow one user through the log, not to learn who that is."""
         self.user = _digest(identity.issuer, identity.subject)
+        self.issuer = identity.issuer
 
     @property
     def ended_by(self) -> str:
-        """Who: complete, client (it left), token (it expired), backend, drain, or gateway (it refused or failed)."""
+        """Who: complete, client (left), token (expired), backend, drain, limit, or gateway (refused or failed)."""
         if self.failure is None:
             return "complete" if self.complete else "gateway"
         if isinstance(self.failure, Draining):
@@ -60,13 +77,23 @@ class RequestRecord:
             return "client"
         if isinstance(self.failure, SignInEnded):
             return "token"
+        if isinstance(self.failure, Limited):
+            return "limit"
         return "backend" if self.failure.source == "backend" else "gateway"
 
-    def fields(self, ended: float) -> Mapping[str, Any]:
+    @property
+    def is_ordinary(self) -> bool:
+        """Nothing to look into: it was answered in full, or is a stream whose client left; and nobody refused."""
+        if self.failure is None:
+            return self.complete and self.status is not None and self.status < 400
+        return self.streaming and isinstance(self.failure, ClientDisconnected)
+
+    def fields(self, ended: float) -> dict[str, Any]:
         """The log line. ``ended`` is monotonic seconds; durations come out in milliseconds."""
         failure = self.failure
         return {
             "request_id": self.request_id,
+            "trace_id": self.trace.trace_id if self.trace else None,
             "route": self.route,
             "operation": self.operation,
             "user": self.user,

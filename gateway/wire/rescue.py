@@ -7,7 +7,7 @@ answer that has begun cannot be taken back: it is left unfinished, and the serve
 import logging
 from collections.abc import Callable
 
-from gateway.errors import ClientDisconnected, GatewayError, InternalError
+from gateway.errors import ClientDisconnected, GatewayError, InternalError, Limited
 from gateway.wire.answers import send_problem, send_stream_error
 from gateway.wire.asgi import App, Receive, Scope, Send
 from gateway.wire.record import RequestRecord, record_of
@@ -44,7 +44,7 @@ class Rescue:
         record.failure = error
         if record.status is not None or isinstance(error, ClientDisconnected):
             return
-        if record.streaming and error.status >= 500:
+        if record.streaming and (error.status >= 500 or isinstance(error, Limited)):
             frame = self._stream_error(error, record.request_id)
             await send_stream_error(send, frame, record.answer_headers)
         else:

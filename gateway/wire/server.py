@@ -13,9 +13,11 @@ import math
 import resource
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -32,6 +34,9 @@ LAST_WORD = 0.2
 
 # Seconds that clients have to take that word: whoever takes nothing would hold the process until it is killed.
 LAST_TAKE = 1.0
+
+# Connections that may wait at a listener that is not for clients: a collector or two ask there.
+OTHER_BACKLOG = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +81,13 @@ def build_server(
     times: DrainTimes,
     on_ready: Callable[[], None],
     backlog: int = 2048,
+    tls: ssl.SSLContext | None = None,
 ) -> "DrainingServer":
-    """A server for ``app``; its `run` takes the sockets."""
+    """A server for ``app``; its `run` takes the sockets, and speaks ``tls`` on them."""
+    protocols = _Protocols(app, limits)
     config = uvicorn.Config(
         app,
-        http=_protocol_of(app, limits),  # type: ignore[arg-type]  # a class to uvicorn, which only calls it
+        http=protocols,  # type: ignore[arg-type]  # a class to uvicorn, which only calls it
         ws="none",
         loop="auto",
         lifespan="on",
@@ -91,24 +98,39 @@ def build_server(
         server_header=False,
         backlog=backlog,
         # Ours comes first and ends streams with a word; uvicorn's is the net below it.
-        timeout_graceful_shutdown=math.ceil(times.timeout) + 5,
+        timeout_graceful_shutdown=_net_below(times),
+        ssl_context_factory=None if tls is None else lambda *_: tls,
     )
-    return DrainingServer(config, times=times, on_drain=app.start_drain, on_deadline=app.end_streams, on_ready=on_ready)
+    return DrainingServer(
+        config,
+        protocols=protocols,
+        times=times,
+        on_drain=app.start_drain,
+        on_deadline=app.end_streams,
+        on_ready=on_ready,
+    )
 
 
-def _protocol_of(app: App, limits: ServerLimits) -> Callable[..., ClientProtocol]:
+def _net_below(times: DrainTimes) -> int:
+    return math.ceil(times.timeout) + 5
+
+
+class _Protocols:
     """What uvicorn calls for each connection. Its own configuration of the protocol is not ours."""
 
-    def build_protocol(
+    def __init__(self, app: App, limits: ServerLimits) -> None:
+        self.limits = limits
+        self._app = app
+
+    def __call__(
+        self,
         *,
         config: uvicorn.Config,
         server_state: ServerState,
         app_state: object,
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> ClientProtocol:
-        return ClientProtocol(app=app, limits=limits, state=server_state, loop=_loop)
-
-    return build_protocol
+        return ClientProtocol(app=self._app, limits=self.limits, state=server_state, loop=_loop)
 
 
 class DrainingServer(uvicorn.Server):
@@ -116,33 +138,57 @@ class DrainingServer(uvicorn.Server):
 
     Args:
         config: uvicorn's.
+        protocols: What the config has for ``http``.
         times: How long to drain.
         on_drain: Told at the first signal: not ready any more.
         on_deadline: Told when streams have had their time: end them now, with a word to their clients.
         on_ready: Told once the listener stands.
+
+    Attributes:
+        on_reload: Told in the loop, at SIGHUP.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
         *,
+        protocols: _Protocols,
         times: DrainTimes,
         on_drain: Callable[[], None],
         on_deadline: Callable[[], None],
         on_ready: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._protocols = protocols
         self._times = times
         self._on_drain = on_drain
         self._on_deadline = on_deadline
-        self._on_ready = on_ready
+        self.on_ready = on_ready
+        self.on_reload: Callable[[], None] = lambda: None
+        self._others: list[tuple[socket.socket, _Protocols]] = []
         self._signalled: int | None = None
         self._forced = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def listen_also(self, sock: socket.socket, app: App) -> None:
+        """Serve ``app`` at ``sock``, by the same limits and with the same end. For before the start."""
+        self._others.append((sock, _Protocols(app, self._protocols.limits)))
+
+    def take(self, *, limits: ServerLimits, times: DrainTimes) -> None:
+        """From now on: for new connections, and for the end."""
+        for protocols in (self._protocols, *(others for _, others in self._others)):
+            protocols.limits = limits
+        self._times = times
+        self.config.timeout_graceful_shutdown = _net_below(times)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
+        for sock, protocols in self._others:
+            connect = partial(protocols, config=self.config, server_state=self.server_state, app_state=None)
+            self.servers.append(await self._loop.create_server(connect, sock=sock, backlog=OTHER_BACKLOG))
         if self.started:
-            self._on_ready()
+            self.on_ready()
 
     async def main_loop(self) -> None:
         await super().main_loop()
@@ -163,6 +209,11 @@ class DrainingServer(uvicorn.Server):
             end.cancel()
             insistence.cancel()
 
+    def handle_reload(self, sig: int, frame: FrameType | None) -> None:
+        """Between two steps of whatever runs: the work itself is the loop's."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.on_reload)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains, the second ends at once."""
         if self._signalled is not None:
@@ -178,6 +229,8 @@ class DrainingServer(uvicorn.Server):
             return
         signals = (signal.SIGINT, signal.SIGTERM)
         before = {sig: signal.signal(sig, self.handle_exit) for sig in signals}
+        # Without a handler it would end the process, which is nobody's wish who sends it to a server.
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self.handle_reload)
         try:
             yield
         finally:

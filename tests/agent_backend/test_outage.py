@@ -2,7 +2,9 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from agent_backend.app import build_app
 from agent_backend.problems import DatabaseUnavailable
 from agent_backend.serving import patiently, prepare
 from agent_backend.store import SqlStore, build_engine
-from agent_backend.store.database import is_outage, reading
+from agent_backend.store.database import is_outage, reading, write_ahead
 from agent_backend.store.schema import ensure_schema, migrate
 from tests.agent_backend.reader import Reader
 from tests.agent_backend.reader import reading as asked
@@ -225,3 +227,22 @@ async def test_a_locked_file_is_an_outage(engine: AsyncEngine) -> None:
     holder.execute("COMMIT")
     holder.close()
     await store.delete_empty_thread("thr_1", ALICE)
+
+
+def test_a_new_file_that_another_is_opening_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself says `locked` at once to whoever comes second, and four backends may start at the same moment."""
+    first, second = (
+        sqlite3.connect(tmp_path / "new.sqlite3", isolation_level=None, timeout=0, check_same_thread=False)
+        for _ in range(2)
+    )
+    first.execute("BEGIN EXCLUSIVE")
+    waiting = threading.Thread(target=write_ahead, args=(second.cursor(),))
+    waiting.start()
+    waiting.join(0.1)
+    was_waiting = waiting.is_alive()
+    first.execute("COMMIT")
+    waiting.join(10)
+
+    assert (was_waiting, second.execute("PRAGMA journal_mode").fetchone()) == (True, ("wal",))
+    first.close()
+    second.close()

@@ -20,8 +20,16 @@ from tests.support.scripted import Exchange
 MAX_SECONDS = 2.0
 
 # What a backend may be sent by the routes here, and what of it comes exactly once.
-_ALLOWED = {"accept", "accept-language", "chatkit-frame-instance-id", "traceparent", "content-type", "x-page"}
-_OURS = {"host", "content-length", "x-gateway-assertion", "x-request-id", "accept-encoding", "x-forwarded-for"}
+_ALLOWED = {"accept", "accept-language", "chatkit-frame-instance-id", "content-type", "x-page"}
+_OURS = {
+    "host",
+    "content-length",
+    "x-gateway-assertion",
+    "x-request-id",
+    "accept-encoding",
+    "x-forwarded-for",
+    "traceparent",
+}
 _MEMBERS = {"type", "title", "status", "code", "message", "request_id", "rule"}
 _METADATA = re.compile(r'(,?\s*)"metadata"\s*:\s*')
 

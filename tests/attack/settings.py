@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tests.attack.issuers import IssuerAtWork
 from tests.attack.requests import ORIGIN, PUBLIC_URL
+from tests.support.unlimited import NO_LIMITS
 
 # Small, so that a row can step over it: tokens, seconds.
 VERIFIED_TOKENS = 100
@@ -88,6 +89,7 @@ url = "http://127.0.0.1:{backend}/chatkit"
 [routes.main]
 path = "/chatkit"
 backend = "plain"
+{limits}
 """
 
 _AGENT = """
@@ -124,12 +126,13 @@ def write(
     }
     tables = [table.toml(name, keys) for name, table in issuers.items()]
     tables += [
-        f'[routes.{name}]\npath = "{path}"\nbackend = "{backend}"\nallowed_origins = ["{ORIGIN}"]\n{rest}\n'
+        f'[routes.{name}]\npath = "{path}"\nbackend = "{backend}"\n{NO_LIMITS}\nallowed_origins = ["{ORIGIN}"]\n'
+        f"{rest}\n"
         for name, (path, backend, rest) in _ROUTES.items()
     ]
     texts = {
         "gateway": _GATEWAY.format(port=ports["gateway"], **values) + "\n".join(tables),
-        "fading": _FADING.format(port=ports["fading"], **values),
+        "fading": _FADING.format(port=ports["fading"], limits=NO_LIMITS, **values),
         "agent": _AGENT.format(port=ports["agent"], **values),
     }
     files = {name: folder / f"{name}.toml" for name in texts}

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from gateway.app import serve
+from gateway.serving import serve
 from gateway.settings import load_settings
 from gateway.wire.logs import configure_logging
 

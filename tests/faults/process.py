@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.issuer import Issuer, signing_key
 from tests.support.raw import connected, request
+from tests.support.unlimited import NO_LIMITS
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,18 +133,41 @@ def running(folder: Path, *, server: str = "", backend: str = "", route: str = "
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *, server: str = "", backend: str = "", route: str = "") -> Iterator[GatewayProcess]:
-    """The same from the command line, with nothing in it that is not the gateway's."""
-    with started(folder, "gateway", "serve", "--settings", server=server, backend=backend, route=route) as gateway:
+def serving(
+    folder: Path,
+    *,
+    server: str = "",
+    backend: str = "",
+    route: str = "",
+    ports: Sequence[int] = (),
+    issuer: Issuer | None = None,
+) -> Iterator[GatewayProcess]:
+    """The same from the command line, with nothing in it that is not the gateway's.
+
+    Args:
+        ports: Its replicas'.
+        issuer: Where several gateways know the same people.
+    """
+    command = ("gateway", "serve", "--settings")
+    with started(folder, *command, server=server, backend=backend, route=route, ports=ports, issuer=issuer) as gateway:
         yield gateway
 
 
 @contextlib.contextmanager
-def started(folder: Path, *command: str, server: str, backend: str, route: str) -> Iterator[GatewayProcess]:
-    issuer = Issuer(keys=[signing_key("ES256", kid="k1")])
+def started(
+    folder: Path,
+    *command: str,
+    server: str,
+    backend: str,
+    route: str,
+    ports: Sequence[int] = (),
+    issuer: Issuer | None = None,
+) -> Iterator[GatewayProcess]:
+    issuer = issuer or Issuer(keys=[signing_key("ES256", kid="k1")])
     (folder / "jwks.json").write_text(json.dumps(issuer.jwks()))
     settings, log = folder / "gateway.toml", folder / "gateway.log"
     with reserved_port() as backend_port, log.open("wb") as sink:
+        urls = [f"http://127.0.0.1:{port}/agent" for port in ports or (backend_port,)]
         settings.write_text(f"""
 [server]
 port = 0
@@ -153,11 +177,12 @@ issuer = "{issuer.issuer}"
 jwks_file = "{folder}/jwks.json"
 audiences = ["{issuer.audience}"]
 [backends.support]
-url = "http://127.0.0.1:{backend_port}/agent"
+{f"urls = {urls}" if ports else f"url = '{urls[0]}'"}
 {backend}
 [routes.support]
 path = "/chatkit"
 backend = "support"
+{NO_LIMITS}
 {route}
 """)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
@@ -196,6 +221,6 @@ def await_ready(process: "subprocess.Popen[bytes]", log: Path) -> int:
     """The port, once it says that it is ready."""
     assert process.stdout is not None
     line = process.stdout.readline().decode()
-    match = re.match(r"gateway ready on http://127\.0\.0\.1:(\d+) ", line)
+    match = re.match(r"gateway ready on https?://127\.0\.0\.1:(\d+) ", line)
     assert match is not None, f"not started: {log.read_text()}"
     return int(match[1])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from gateway.auth.verifier import Verifier
 from gateway.endpoints import Readiness
 from tests.gateway.settings.files import SMALLEST
 from tests.gateway.wire.test_answers import Sent
@@ -80,7 +79,7 @@ def test_readiness_names_the_issuer_without_keys(world: World) -> None:
 async def test_readiness_while_draining(draining: bool, status: int, answer: dict[str, object]) -> None:
     """Balancers stop sending before we stop accepting."""
     sent = Sent()
-    endpoint = Readiness(verifier=Verifier(issuers=[], cache_size=1), is_draining=lambda: draining)
+    endpoint = Readiness(reasons=lambda: ["draining"] if draining else [])
 
     async def receive() -> dict[str, object]:
         raise AssertionError("read")

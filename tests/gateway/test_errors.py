@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from gateway.errors import AccessDenied, BackendRefused, GatewayError, MethodNotAllowed, SignInEnded, Source
+from gateway.errors import AccessDenied, BackendRefused, GatewayError, Limited, MethodNotAllowed, SignInEnded, Source
 
 
 def leaves(kind: type[GatewayError] = GatewayError) -> list[type[GatewayError]]:
@@ -22,6 +22,8 @@ def build(kind: type[GatewayError], reason: str = "why") -> GatewayError:
         return kind(reason, status=422)
     if issubclass(kind, AccessDenied):
         return kind(reason, rule="routes.support.require.roles")
+    if issubclass(kind, Limited):
+        return kind(reason, retry_after=7)
     return kind(reason)
 
 
@@ -51,7 +53,7 @@ def test_the_status_says_who_has_to_act(kind: type[GatewayError]) -> None:
     error = build(kind)
 
     if error.source == "client":
-        assert (error.status < 500, error.retry) == (True, kind is SignInEnded)  # it says why
+        assert (error.status < 500, error.retry) == (True, issubclass(kind, SignInEnded | Limited))  # they say when
     elif not isinstance(error, BackendRefused):
         assert (error.status >= 500, error.retry) == (True, True)
 

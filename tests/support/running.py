@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.app import open_server
+from gateway.serving import open_server
 from gateway.settings import load_settings
 
 

@@ -21,6 +21,8 @@ class Exchange:
     async def send(self, *pieces: bytes) -> None:
         """Write each piece and let it go out by itself."""
         for piece in pieces:
+            if self.writer.is_closing():
+                raise ConnectionResetError("the other side has gone")  # uvloop raises a RuntimeError of its own
             self.writer.write(piece)
             await self.writer.drain()
             await asyncio.sleep(0.002)

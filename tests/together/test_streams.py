@@ -16,6 +16,7 @@ from tests.support.issuer import Issuer
 from tests.support.running import running_gateway
 from tests.support.scripted import Exchange, Script, ScriptedBackend, json_answer, scripted_backend
 from tests.support.servers import free_port, serve
+from tests.support.unlimited import NO_LIMITS
 from tests.together.world import ORIGIN, decode, gateway_toml, issuer_app
 
 CREATE = json.dumps({"type": "threads.create", "params": {"input": {"content": []}}}).encode()
@@ -24,12 +25,17 @@ LIST = json.dumps({"type": "threads.list", "params": {}}).encode()
 
 
 class Page:
-    """A signed-in page with a streaming client."""
+    """A signed-in page with a streaming client; who ``issuer`` is, it needs for `of` alone."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, issuer: Issuer) -> None:
         self.url = f"{url}/chatkit"
+        self.issuer = issuer
         self.headers = {"cookie": f"auth_token={token}", "origin": ORIGIN, "content-type": "application/json"}
         self.client = httpx.AsyncClient(timeout=10)
+
+    def of(self, subject: str) -> dict[str, str]:
+        """The headers of somebody else's page."""
+        return {**self.headers, "cookie": f"auth_token={self.issuer.token(subject)}"}
 
     async def post(self, body: bytes) -> httpx.Response:
         return await self.client.post(self.url, content=body, headers=self.headers)
@@ -55,6 +61,7 @@ async def edge(
     server: str = "",
     backend: str = "",
     route: str = "",
+    limits: str = NO_LIMITS,
     exp: float | None = None,
 ) -> AsyncIterator[tuple[ScriptedBackend, Page]]:
     """The running gateway before a scripted backend; the page's token ends at ``exp``."""
@@ -62,9 +69,11 @@ async def edge(
     async with scripted_backend(script) as scripted:
         with serve(issuer_app(issuer)) as login:
             url = f"http://127.0.0.1:{scripted.port}/agent"
-            toml = gateway_toml(issuer, f"{login}/jwks", url, server=server, backend=backend, route=route)
+            toml = gateway_toml(
+                issuer, f"{login}/jwks", url, server=server, backend=backend, route=route, limits=limits
+            )
             with running_gateway(folder, toml) as url:
-                page = Page(url, issuer.token(exp=exp or time.time() + 3600))
+                page = Page(url, issuer.token(exp=exp or time.time() + 3600), issuer)
                 async with page.client:
                     yield scripted, page
 
@@ -166,7 +175,7 @@ async def test_a_backend_that_is_not_there_is_an_event_or_a_problem(tmp_path: Pa
     with serve(issuer_app(issuer)) as login:
         toml = gateway_toml(issuer, f"{login}/jwks", f"http://127.0.0.1:{free_port()}/agent")
         with running_gateway(tmp_path, toml) as url:
-            page = Page(url, issuer.token())
+            page = Page(url, issuer.token(), issuer)
             async with page.client:
                 streaming, json_operation = await page.post(CREATE), await page.post(LIST)
 
@@ -342,6 +351,7 @@ async def test_what_reaches_a_backend_is_the_allow_list_and_ours(tmp_path: Path)
         "content-length",
         "content-type",
         "host",
+        "traceparent",
         "x-forwarded-for",
         "x-gateway-assertion",
         "x-request-id",

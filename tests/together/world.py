@@ -21,6 +21,7 @@ from agent_backend.settings import Settings as BackendSettings
 from tests.support.issuer import Issuer
 from tests.support.running import running_gateway
 from tests.support.servers import free_port, serve
+from tests.support.unlimited import NO_LIMITS
 
 ORIGIN = "https://app.example.com"
 EVENTS = TypeAdapter[ThreadStreamEvent](ThreadStreamEvent)
@@ -108,7 +109,14 @@ def issuer_app(issuer: Issuer) -> Starlette:
 
 
 def gateway_toml(
-    issuer: Issuer, jwks_url: str, backend_url: str, *, server: str = "", backend: str = "", route: str = ""
+    issuer: Issuer,
+    jwks_url: str,
+    backend_url: str,
+    *,
+    server: str = "",
+    backend: str = "",
+    route: str = "",
+    limits: str = NO_LIMITS,
 ) -> str:
     return f"""
 [server]
@@ -128,6 +136,7 @@ path = "/chatkit"
 backend = "support"
 cookie = "auth_token"
 allowed_origins = ["{ORIGIN}"]
+{limits}
 {route}
 """
 

@@ -17,9 +17,14 @@ def _lines(world: World) -> list[str]:
 
 def _nothing_secret(world: World) -> str:
     lines = _lines(world)
-    found = [line for line in lines if any(secret in line for secret in _secrets_of(line))]
+    found = [line for line in lines if any(_is_in(secret, line) for secret in _secrets_of(line))]
     assert not found, f"{len(found)} of {len(lines)} lines, the first: {found[0][:1500]}"
     return f"{len(lines)} lines, none of them"
+
+
+def _is_in(secret: str, line: str) -> bool:
+    """A key's id is random letters, and has the three that tokens begin with in its middle now and then."""
+    return secret in line and (secret != TOKEN or bool(re.search(rf"(?<![\w-]){TOKEN}|{TOKEN}[\w-]+\.", line)))
 
 
 def _secrets_of(line: str) -> tuple[str, ...]:

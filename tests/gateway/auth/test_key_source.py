@@ -251,3 +251,17 @@ async def test_keys_are_refreshed_before_they_are_given_up() -> None:
     await source.refresh()
 
     assert source.refresh_in == 18.0
+
+
+async def test_fetches_are_counted_and_the_keys_age_is_known() -> None:
+    """Of the last good one, whatever failed since; before the first there is none."""
+    world = World()
+    source = world.source()
+    young = source.age
+    await source.refresh()
+    world.now += 90
+    world.answer = KeysUnavailable("down")
+    await source.refresh()
+
+    assert (young, source.age) == (None, 90.0)
+    assert source.fetches == {"taken": 1, "failed": 1}

@@ -1,8 +1,10 @@
 """Credential in, identity out: whole tokens, by a fake wall clock, keys from documents."""
 
+import contextlib
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +48,10 @@ class World:
             TrustedIssuer(rules=self._rules(issuer.issuer), keys=source)
             for issuer, source in zip(self.issuers, self.sources, strict=True)
         ]
-        self.verifier = Verifier(issuers=trusted, cache_size=self.cache_size, clock=lambda: self.now)
+        self.results: Counter[str] = Counter()
+        self.verifier = Verifier(
+            issuers=trusted, cache_size=self.cache_size, results=self.results, clock=lambda: self.now
+        )
 
     def _rules(self, issuer: str) -> ClaimRules:
         return ClaimRules(
@@ -223,3 +228,31 @@ async def test_a_route_refuses_the_users_of_issuers_it_does_not_accept() -> None
     for accepted in (frozenset({"https://login.test"}), frozenset({"x"})):
         with pytest.raises(TokenInvalid, match="this route accepts"):
             await world.verify(token, accepted)
+
+
+async def test_each_verification_is_counted_by_its_result() -> None:
+    """Verified once, remembered from then on; refusals and what cannot be told by their code."""
+    world = World()
+    good, expired = world.token(), world.token(exp=NOW - 60)
+    for token in (good, good, expired, "nonsense"):
+        with contextlib.suppress(GatewayError):
+            await world.verify(token)
+    other = World(down=True)
+    with contextlib.suppress(GatewayError):
+        await other.verify(other.token())
+
+    assert world.results == {"verified": 1, "remembered": 1, "token_expired": 1, "token_invalid": 1}
+    assert other.results == {"keys_unavailable": 1}
+    assert (world.verifier.remembered, world.verifier.capacity) == (1, 100)
+
+
+async def test_a_refusal_names_the_issuer_once_it_is_one_of_ours() -> None:
+    """Whoever audits refusals learns whose user it seems to be; a stranger's `iss` is nobody's."""
+    world = World()
+    refused = {}
+    for name, token in {"ours": world.token(exp=NOW - 60), "unknown": world.token(iss="https://evil.test")}.items():
+        with pytest.raises(GatewayError) as caught:
+            await world.verify(token)
+        refused[name] = caught.value.issuer
+
+    assert refused == {"ours": "https://login.test", "unknown": None}

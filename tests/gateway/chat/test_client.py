@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from gateway.chat.bodies import create_body
+from gateway.chat.bodies import create_body, tool_output_body
 from gateway.chat.client import Answer, ChatClient, ChatFailed
 from tests.gateway.chat.events import ANSWER, CREATED, QUESTION, begun, delta, failed, frame, stream
 
@@ -83,13 +83,14 @@ PROBLEM = {"message": "You are not signed in.", "request_id": "req-9"}
             httpx.Response(302, headers={"location": "https://evil.test/"}),
             "/chatkit answered 302: go to https://evil.test/; redirects are not followed, check --url",
         ),
+        (httpx.Response(304), "/chatkit answered 304: Not Modified"),
         (
             httpx.Response(200, json={"data": []}),
             "/chatkit answered with application/json, not with an event stream; check --url",
         ),
         (httpx.Response(200), "/chatkit answered with nothing, not with an event stream; check --url"),
     ],
-    ids=["problem", "later", "html", "deep", "empty", "list", "redirect", "json", "nothing"],
+    ids=["problem", "later", "html", "deep", "empty", "list", "redirect", "nowhere", "json", "nothing"],
 )
 def test_a_refusal_is_said_with_what_helps(response: httpx.Response, said: str) -> None:
     """In the words of whoever refused, with the request's id for the logs."""
@@ -206,6 +207,23 @@ def test_an_answer_has_a_time_of_its_own() -> None:
     with pytest.raises(ChatFailed, match=r"^the answer takes longer than --max-time$"):
         list(answer.events())
     assert (list(ticks), body.closed) == ([], True)
+
+
+def test_a_refusal_that_never_ends_is_no_longer_than_an_answer() -> None:
+    """A byte now and then keeps every other limit away; what was said until then is told."""
+    ticks = iter([0.0, 1.0, 2.0, 3.1])
+    body = Breaking(b"Sor", b"ry", b".", error=httpx.ReadTimeout(""))
+    refusal = httpx.Response(500, stream=body)
+
+    with pytest.raises(ChatFailed, match=r"^/chatkit answered 500: Sorry\.$"):
+        client(lambda request: refusal, max_time=3.0, clock=lambda: next(ticks)).ask(create_body("Hello"))
+    assert (list(ticks), body.closed) == ([], True)
+
+
+def test_what_a_server_calls_things_may_be_no_text() -> None:
+    """JSON can say half a character, and a request that repeats it cannot: the server's fault, and said."""
+    with pytest.raises(ChatFailed, match=r"does not speak ChatKit here: it calls something by what is no text$"):
+        answering(httpx.Response(200)).ask(tool_output_body("thr_1", {"error": "a terminal has no tool \ud800"}))
 
 
 def test_an_answer_in_hand_needs_no_client() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from gateway.chatkit.bodies import enrich, read_body
+from gateway.chatkit.bodies import enrich, read_body, thread_of
 from gateway.chatkit.operations import OPERATIONS
 from gateway.errors import BodyTooLarge
 from gateway.identity import Identity
@@ -224,3 +224,24 @@ def test_any_body_goes_on_as_the_same_body_with_our_user_in_it(
     written = json.loads(rewrite(data))
     assert written == sent
     assert (list(written), list(written["params"])) == (list(sent), list(sent["params"]))
+
+
+@pytest.mark.parametrize(
+    ("params", "thread"),
+    [
+        ('{"thread_id":"thr_1"}', "thr_1"),
+        ('{ "thread_id" : "thr_1" }', "thr_1"),
+        ('{ "thread_\\u0069d" : "thr_\\u0031" }', "thr_1"),
+        ('{"thread_id":"\\ud800"}', "\ud800"),
+        ('{"thread_id":1}', None),
+        ('{ "thread_id" : {"a": "thr_1"} }', None),
+        ('{"thread_id":null}', None),
+        ("{}", None),
+        ('{"input":{"thread_id":"thr_1"}}', None),
+    ],
+)
+def test_the_thread_that_a_body_names(params: str, thread: str | None) -> None:
+    """Whichever way the body was read; nothing but a string in its one place is one."""
+    body = read_body(b'{"type":"threads.get_by_id","params":' + params.encode() + b"}", ALL)
+
+    assert thread_of(body) == thread

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 from chatkit import types
 
-from gateway.chatkit.operations import OPERATIONS, Operation
+from gateway.chatkit.operations import OPERATIONS
 
 
 def names(union: Any) -> set[str]:
@@ -16,8 +16,20 @@ def test_the_table_is_chatkits_own() -> None:
     """Every request type of the installed ChatKit is here, streaming or not as ChatKit has it, and nothing else."""
     streaming, plain = names(types.StreamingReq), names(types.NonStreamingReq)
 
-    expected = {name: Operation(name=name, streaming=name in streaming) for name in streaming | plain}
-    assert expected == OPERATIONS
+    assert {name: operation.streaming for name, operation in OPERATIONS.items()} == {
+        name: name in streaming for name in streaming | plain
+    }
+    assert all(operation.name == name for name, operation in OPERATIONS.items())
+
+
+def test_what_runs_a_model_costs_an_answer() -> None:
+    """Limits are for kinds: an operation counted as a read by mistake would be nearly free."""
+    by_kind = {kind: {name for name, it in OPERATIONS.items() if it.kind == kind} for kind in ("answer", "read")}
+
+    assert by_kind == {
+        "answer": {name for name, it in OPERATIONS.items() if it.streaming} | {"input.transcribe"},
+        "read": {"threads.get_by_id", "threads.list", "items.list"},
+    }
 
 
 @pytest.mark.parametrize("cls", [*get_args(types.StreamingReq), *get_args(types.NonStreamingReq)])

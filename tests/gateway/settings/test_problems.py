@@ -1,10 +1,14 @@
 """Problems that no single value shows, of the kinds of routes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.settings import SettingsError, load_settings
+from tests.gateway.settings.files import SMALLEST
+from tests.gateway.settings.files import problems as problems_of
 
 BASE = """
 [issuers.main]
@@ -118,3 +122,65 @@ def test_no_shape_of_file_breaks_the_list(tmp_path: Path, before: str) -> None:
     path.write_text(before + "backends = []\nissuers = {}\n")
     with pytest.raises(SettingsError):
         load_settings(path)
+
+
+ONE = 'url = "http://127.0.0.1:9000/chatkit"'
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ('urls = ["http://a:1/x", "http://a:2/x", "http://b:1/x"]\nsticky = "thread"', []),
+        ('urls = ["http://a", "http://b/"]', []),
+        ('urls = ["http://a/x"]\neject_after = 1\neject_for = 0.5', []),
+        ("", ["has no address; set exactly one of url, urls"]),
+        ("urls = []", ["has no address; set exactly one of url, urls"]),
+        (f'{ONE}\nurls = ["http://a/x"]', ["has both; set exactly one of url, urls"]),
+        (
+            'urls = ["http://a/x", "http://b/y"]',
+            ["urls: http://b/y and http://a/x are not replicas of one backend; only host and port may differ"],
+        ),
+        (
+            'urls = ["http://a/x", "https://b/x"]',
+            ["urls: https://b/x and http://a/x are not replicas of one backend; only host and port may differ"],
+        ),
+        ('urls = ["http://a/x", "http://b/x", "http://a:80/x"]', ["urls: http://a:80/x is there twice; remove one"]),
+        ('urls = ["http://a/x"]\nsocket = "/run/a"', ["socket: is one place, and urls are several; use url with it"]),
+        (f"{ONE}\neject_after = 0", ["eject_after: Input should be greater than or equal to 1 (is 0)"]),
+        (f"{ONE}\neject_for = 0", ["eject_for: Input should be greater than 0 (is 0)"]),
+        (f'{ONE}\nsticky = "cookie"', ["sticky: Input should be 'none' or 'thread' (is 'cookie')"]),
+    ],
+)
+def test_a_backend_is_at_one_address_or_has_replicas(tmp_path: Path, backend: str, expected: list[str]) -> None:
+    """The assertion names one path, which every replica must take for its own."""
+    found = problems_of(tmp_path, SMALLEST.replace(ONE, backend))
+
+    assert [
+        problem.removeprefix("backends.support.").removeprefix("backends.support: ") for problem in found
+    ] == expected
+
+
+def test_metrics_are_not_where_users_are(tmp_path: Path) -> None:
+    """Two listeners cannot share a port, and the page is for nobody who chats."""
+    server = "[server]\nport = 9000\n[metrics]\nport = {port}\n"
+
+    assert problems(tmp_path, 'path = "/a"', server.format(port=9001)) == []
+    assert problems(tmp_path, 'path = "/a"', server.format(port=9000)) == [
+        "metrics.port: 9000 is also server.port; metrics have a listener of their own"
+    ]
+
+
+def test_a_collector_without_the_extra_is_said_at_once(tmp_path: Path) -> None:
+    """Not when the first span is made."""
+    path = tmp_path / "gateway.toml"
+    path.write_text(f'[tracing]\nendpoint = "http://collector:4318/v1/traces"\n{BASE}path = "/a"\n')
+    code = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from pathlib import Path\n"
+        "from gateway.settings import SettingsError, load_settings\n"
+        "try: load_settings(Path(sys.argv[1]))\n"
+        "except SettingsError as exc: print(exc)\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+
+    assert child.stdout == ("tracing.endpoint: OpenTelemetry is not installed; pip install chatkit-gateway[tracing]\n")

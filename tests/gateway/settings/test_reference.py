@@ -9,11 +9,14 @@ from gateway.settings.model import (
     BackendSettings,
     ClaimSettings,
     IssuerSettings,
+    LimitSettings,
     LogSettings,
+    MetricsSettings,
     RequireSettings,
     RouteSettings,
     ServerSettings,
     SignedUrlSettings,
+    TracingSettings,
     TrustSettings,
 )
 from gateway.settings.reference import render_reference
@@ -22,10 +25,13 @@ README = Path(__file__).parents[3] / "README.md"
 TABLES: list[type[BaseModel]] = [
     ServerSettings,
     LogSettings,
+    MetricsSettings,
+    TracingSettings,
     TrustSettings,
     IssuerSettings,
     ClaimSettings,
     BackendSettings,
+    LimitSettings,
     RouteSettings,
     RequireSettings,
     SignedUrlSettings,
@@ -52,16 +58,22 @@ def test_every_setting_has_a_row() -> None:
     headings: dict[str, type[BaseModel]] = {
         "server": ServerSettings,
         "log": LogSettings,
+        "metrics": MetricsSettings,
+        "tracing": TracingSettings,
         "trust": TrustSettings,
         "signed_urls": SignedUrlSettings,
         "issuers.NAME": IssuerSettings,
         "issuers.NAME.claims": ClaimSettings,
         "backends.NAME": BackendSettings,
         "routes.NAME": RouteSettings,
+        "routes.NAME.limits": LimitSettings,
         "routes.NAME.require": RequireSettings,
         "routes.NAME.rules": RequireSettings,
     }
-    nested: dict[type[BaseModel], set[str]] = {IssuerSettings: {"claims"}, RouteSettings: {"require", "rules"}}
+    nested: dict[type[BaseModel], set[str]] = {
+        IssuerSettings: {"claims"},
+        RouteSettings: {"limits", "require", "rules"},
+    }
 
     assert rows == {
         heading: [name for name in table.model_fields if name not in nested.get(table, set())]
@@ -76,7 +88,7 @@ def test_a_row() -> None:
     assert "| `port` | integer | `8080` | Port to listen on; 0 takes a free one. |" in lines
     assert '| `format` | `json` or `console` | `"json"` | json for machines, console for people. |' in lines
     assert '| `algorithms` | list of strings | `["RS256", "ES256"]` | Accepted signature algorithms. |' in lines
-    assert "| `url` | string | **required** | Where it is: http:// or https:// with path. |" in lines
+    assert "| `issuer` | string | **required** | The token's `iss`, to the letter. |" in lines
     assert "| `cookie` | string |  | Cookie with the token; also name.0, name.1 … . |" in lines
 
 

@@ -8,7 +8,8 @@ from gateway.settings import SettingsError, load_settings
 from tests.gateway.settings.files import SMALLEST, problems, write
 
 KNOWN = (
-    "GATEWAY_BACKENDS, GATEWAY_ISSUERS, GATEWAY_LOG, GATEWAY_ROUTES, GATEWAY_SERVER, GATEWAY_SIGNED_URLS, GATEWAY_TRUST"
+    "GATEWAY_BACKENDS, GATEWAY_ISSUERS, GATEWAY_LOG, GATEWAY_METRICS, GATEWAY_ROUTES, GATEWAY_SERVER, "
+    "GATEWAY_SIGNED_URLS, GATEWAY_TRACING, GATEWAY_TRUST"
 )
 UNKNOWN = f"unknown variable; settings are {KNOWN}, each followed by __ and a name"
 
@@ -36,7 +37,8 @@ def test_all_problems_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "server.port: Input should be less than or equal to 65535 (is 99999)",
         "server.drain_delay: Input should be a valid number, unable to parse string as a number (is 'soon')",
         "server.prot: unknown setting; check the spelling, or remove it",
-        "issuers.main.audiences: is missing; it must be set",
+        "issuers.main.audiences: is missing; without it every token of this issuer would open the chat, whatever it "
+        "was made for: list the aud of yours, such as the client id (gateway explain shows it)",
         "routes.support.backend: is missing; it must be set",
     ]
 

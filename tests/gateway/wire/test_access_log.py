@@ -5,10 +5,26 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import BackendTimeout, ClientDisconnected, GatewayError, TokenInvalid
-from gateway.wire.access_log import AccessLog, find_request_id
+from gateway.errors import (
+    AccessDenied,
+    BackendRefused,
+    BackendTimeout,
+    ClientDisconnected,
+    CrossSiteRequest,
+    Draining,
+    GatewayBusy,
+    GatewayError,
+    InternalError,
+    KeysUnavailable,
+    MalformedBody,
+    RateLimited,
+    SignInEnded,
+    TokenInvalid,
+)
+from gateway.identity import Identity
+from gateway.wire.access_log import AccessLog, find_request_id, is_sampled
 from gateway.wire.asgi import Message, Receive, Scope, Send
-from gateway.wire.record import record_of
+from gateway.wire.record import RequestRecord, record_of
 from tests.gateway.wire.test_answers import Sent
 
 
@@ -16,12 +32,15 @@ async def silent() -> Message:
     raise AssertionError("nobody reads here")
 
 
-def answering(failure: GatewayError | None = None, *, finish: bool = True) -> Any:
+def answering(
+    failure: GatewayError | None = None, *, finish: bool = True, status: int = 200, streaming: bool = False
+) -> Any:
     """An app that answers ``hello`` in two pieces."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         record_of(scope).failure = failure
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"etag", b"1")]})
+        record_of(scope).streaming = streaming
+        await send({"type": "http.response.start", "status": status, "headers": [(b"etag", b"1")]})
         await send({"type": "http.response.body", "body": b"hel", "more_body": True})
         if finish:
             await send({"type": "http.response.body", "body": b"lo"})
@@ -29,11 +48,15 @@ def answering(failure: GatewayError | None = None, *, finish: bool = True) -> An
     return app
 
 
-async def run(app: Any, *, path: str = "/chatkit", headers: Any = ()) -> Sent:
+async def run(app: Any, *, path: str = "/chatkit", headers: Any = (), **options: Any) -> Sent:
     sent = Sent()
     ticks = iter(range(100))
     log = AccessLog(
-        app, quiet_paths=frozenset({"/livez"}), clock=lambda: float(next(ticks)), make_id=lambda: "made-here"
+        app,
+        quiet_paths=frozenset({"/livez"}),
+        clock=lambda: float(next(ticks)),
+        make_id=lambda: "made-here",
+        **options,
     )
     await log({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, silent, sent)
     return sent
@@ -56,7 +79,7 @@ async def run(app: Any, *, path: str = "/chatkit", headers: Any = ()) -> Sent:
 )
 def test_a_request_id_is_kept_only_when_it_is_a_plain_token(values: list[bytes], kept: str | None) -> None:
     """It goes to the log, to the backend and back: nothing that could mean something there."""
-    assert find_request_id([(b"x-request-id", value) for value in values]) == kept
+    assert find_request_id(values) == kept
 
 
 @pytest.mark.parametrize(("given", "sent_back"), [(b"from-the-proxy", b"from-the-proxy"), (b"bad id", b"made-here")])
@@ -73,7 +96,7 @@ async def test_one_line_with_what_really_went_out(caplog: pytest.LogCaptureFixtu
         await run(answering())
     fields: dict[str, Any] = vars(caplog.records[0])["fields"]
 
-    assert len(caplog.records) == 1
+    assert len([entry for entry in caplog.records if entry.name == "gateway.access"]) == 1
     assert {name: fields[name] for name in ("status", "ended_by", "bytes_out", "first_byte_ms", "duration_ms")} == {
         "status": 200,
         "ended_by": "complete",
@@ -85,7 +108,16 @@ async def test_one_line_with_what_really_went_out(caplog: pytest.LogCaptureFixtu
 
 @pytest.mark.parametrize(
     ("failure", "level"),
-    [(None, logging.INFO), (TokenInvalid("no"), logging.INFO), (BackendTimeout("slow"), logging.WARNING)],
+    [
+        (None, logging.INFO),
+        (TokenInvalid("no"), logging.INFO),
+        (RateLimited("fast", retry_after=1), logging.INFO),
+        (BackendTimeout("slow"), logging.WARNING),
+        (Draining("bye"), logging.WARNING),
+        (GatewayBusy("full", retry_after=1), logging.WARNING),
+        (KeysUnavailable("down"), logging.ERROR),
+        (InternalError("bug"), logging.ERROR),
+    ],
 )
 async def test_who_is_at_fault_decides_the_level(
     caplog: pytest.LogCaptureFixture, failure: GatewayError | None, level: int
@@ -94,7 +126,9 @@ async def test_who_is_at_fault_decides_the_level(
     with caplog.at_level(logging.INFO):
         await run(answering(failure))
 
-    assert [entry.levelno for entry in caplog.records] == [level]
+    entries = [entry for entry in caplog.records if entry.name == "gateway.access"]
+    assert [entry.levelno for entry in entries] == [level]
+    assert vars(entries[0])["fields"]["reason"] == (str(failure) if failure else None)
 
 
 async def test_an_unfinished_answer_is_told_from_a_whole_one(caplog: pytest.LogCaptureFixture) -> None:
@@ -103,6 +137,7 @@ async def test_an_unfinished_answer_is_told_from_a_whole_one(caplog: pytest.LogC
         await run(answering(finish=False))
 
     assert vars(caplog.records[0])["fields"]["ended_by"] == "gateway"
+    assert caplog.records[0].levelno == logging.WARNING
 
 
 @pytest.mark.parametrize(("failure", "lines"), [(None, 0), (TokenInvalid("no"), 1)])
@@ -113,7 +148,7 @@ async def test_probes_are_quiet_until_they_fail(
     with caplog.at_level(logging.INFO):
         await run(answering(failure), path="/livez")
 
-    assert len(caplog.records) == lines
+    assert len([entry for entry in caplog.records if entry.name == "gateway.access"]) == lines
 
 
 async def test_other_scopes_pass(caplog: pytest.LogCaptureFixture) -> None:
@@ -129,16 +164,147 @@ async def test_other_scopes_pass(caplog: pytest.LogCaptureFixture) -> None:
     assert (seen, caplog.records) == (["lifespan"], [])
 
 
-async def test_it_counts_who_ended_what() -> None:
-    """Streams apart: a client that leaves in the middle of an answer is counted, like everything else."""
+async def test_whoever_counts_is_told_once_when_all_is_over() -> None:
+    """One call for each request: the record, the time, and who ended it; the backend's answer is let go of then."""
+    told: list[tuple[str | None, float, str]] = []
+    kept: list[RequestRecord] = []
+
+    def on_end(record: RequestRecord, ended: float, ended_by: str) -> None:
+        told.append((record.route, ended, ended_by))
+        kept.append(record)
+
+    await run(answering(ClientDisconnected("left"), finish=False), on_end=on_end)
+
+    assert told == [(None, 2.0, "client")]
+    assert kept[0].answer is None
+
+
+async def test_a_heartbeat_is_no_first_byte(caplog: pytest.LogCaptureFixture) -> None:
+    """While the backend is silent only we speak: people wait for its first word."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        record_of(scope).streaming = scope["path"] == "/stream"
-        record_of(scope).failure = ClientDisconnected("left")
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        for piece in (b":\n", b":\n", b"data: 1\n\n"):
+            await send({"type": "http.response.body", "body": piece, "more_body": piece == b":\n"})
 
-    log = AccessLog(app)
-    for path in ("/stream", "/stream", "/json"):
-        await log({"type": "http", "method": "POST", "path": path, "headers": []}, silent, Sent())
+    with caplog.at_level(logging.INFO):
+        await run(app, heartbeat=b":\n")
+    fields = vars(caplog.records[0])["fields"]
 
-    assert log.ended == {"stream.client": 2, "client": 1}
+    # The clock ticks at the start, at the first byte and at the end.
+    assert (fields["first_byte_ms"], fields["duration_ms"]) == (1000.0, 2000.0)
+
+
+@pytest.mark.parametrize(
+    ("app", "is_kept"),
+    [
+        (answering(), False),
+        (answering(ClientDisconnected("left"), streaming=True), False),
+        (answering(ClientDisconnected("left")), True),
+        (answering(finish=False), True),
+        (answering(status=404), True),
+        (answering(TokenInvalid("no"), status=401), True),
+        (answering(RateLimited("fast", retry_after=1), streaming=True), True),
+        (answering(BackendTimeout("slow"), streaming=True), True),
+        (answering(Draining("bye"), streaming=True), True),
+        (answering(SignInEnded("its time"), streaming=True), True),
+    ],
+)
+async def test_only_what_went_well_may_be_left_out(caplog: pytest.LogCaptureFixture, app: Any, is_kept: bool) -> None:
+    """With a share of none: failures, refusals, and streams that anybody but their client cut are there all the
+    same."""
+    with caplog.at_level(logging.INFO):
+        await run(app, sample_successes=0.0)
+    lines = [vars(entry)["fields"] for entry in caplog.records if entry.name == "gateway.access"]
+
+    assert len(lines) == is_kept
+    assert [line.get("sample_rate") for line in lines] == [None] * len(lines)
+
+
+async def test_the_request_id_decides_what_is_kept_and_the_line_says_the_share(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The same requests in every log that goes by the id; whoever counts lines can multiply."""
+    ids = [f"request-{number:04}" for number in range(400)]
+    wanted = [name for name in ids if is_sampled(name, 0.25)]
+    with caplog.at_level(logging.INFO):
+        for name in ids:
+            await run(answering(), headers=[(b"x-request-id", name.encode())], sample_successes=0.25)
+    lines = [vars(entry)["fields"] for entry in caplog.records]
+
+    assert [line["request_id"] for line in lines] == wanted
+    assert {line["sample_rate"] for line in lines} == {0.25}
+    assert 60 < len(wanted) < 140
+    assert (is_sampled("any", 0.0), is_sampled("any", 1.0)) == (False, True)
+
+
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+async def test_the_line_says_which_trace_it_belongs_to(caplog: pytest.LogCaptureFixture) -> None:
+    """The client's, or one that begins here."""
+    with caplog.at_level(logging.INFO):
+        await run(answering(), headers=[(b"traceparent", TRACE)])
+        await run(answering())
+    given, made = (vars(entry)["fields"]["trace_id"] for entry in caplog.records)
+
+    assert given == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (len(made), made != given) == (32, True)
+
+
+def refusing(failure: GatewayError, *, known: bool = False) -> Any:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        record.route, record.failure = "support", failure
+        if known:
+            record.note_identity(Identity(issuer="https://login.test", subject="alice", expires_at=0))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    return app
+
+
+def of_issuer(failure: GatewayError) -> GatewayError:
+    failure.issuer = "https://login.test"
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "known", "audited"),
+    [
+        (TokenInvalid("no"), False, {"code": "token_invalid"}),
+        (of_issuer(TokenInvalid("no")), False, {"code": "token_invalid", "issuer": "https://login.test"}),
+        (CrossSiteRequest("evil"), False, {"code": "cross_site_request"}),
+        (
+            AccessDenied("no", rule="routes.support.require.roles"),
+            True,
+            {"code": "access_denied", "rule": "routes.support.require.roles", "issuer": "https://login.test"},
+        ),
+        (RateLimited("fast", retry_after=1), True, {"code": "rate_limited", "issuer": "https://login.test"}),
+        (SignInEnded("its time"), True, None),
+        (BackendRefused("no", status=403), True, None),
+        (MalformedBody("no"), True, None),
+        (GatewayBusy("full", retry_after=1), True, None),
+    ],
+)
+async def test_each_refusal_is_audited(
+    caplog: pytest.LogCaptureFixture, failure: GatewayError, known: bool, audited: dict[str, str] | None
+) -> None:
+    """Whom, where, why and from where, whatever the answer looks like and however few successes are logged; the user
+    is the same digest as in the other lines."""
+    with caplog.at_level(logging.INFO):
+        await run(refusing(failure, known=known), sample_successes=0.0, find_client=lambda _: "192.0.2.1")
+    lines = [entry for entry in caplog.records if entry.name == "gateway.audit"]
+    fields = [{name: value for name, value in vars(line)["fields"].items() if value is not None} for line in lines]
+    user = {"user": vars(caplog.records[0])["fields"]["user"]} if known else {}
+
+    assert [line.getMessage() for line in lines] == ["refused"] * (audited is not None)
+    for found in fields:
+        assert len(found.pop("trace_id")) == 32
+        assert found == {
+            **(audited or {}),
+            **user,
+            "request_id": "made-here",
+            "route": "support",
+            "client": "192.0.2.1",
+        }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import AccessDenied, GatewayError
+from gateway.errors import AccessDenied, GatewayError, Limited
 from gateway.wire.answers import STREAM_HEADERS, send_json, send_problem, send_stream_error
 from gateway.wire.asgi import Message
 from tests.gateway.test_errors import build, leaves
@@ -31,6 +31,8 @@ def extra_headers(error: GatewayError) -> dict[bytes, bytes]:
     if error.status == 401:
         challenge = b"Bearer" if error.code == "credential_missing" else b'Bearer error="invalid_token"'
         return {b"www-authenticate": challenge}
+    if isinstance(error, Limited):
+        return {b"retry-after": b"7"}
     demanded = {503: (b"retry-after", b"5")}
     demanded[405] = (b"allow", b"GET, HEAD")
     return dict([demanded[error.status]]) if error.status in demanded else {}

@@ -7,13 +7,18 @@ import logging
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wire.logs import ConsoleFormatter, JsonFormatter, TurnHandler
+from gateway.auth.credentials import CredentialRule, find_credential
+from gateway.auth.cross_site import OriginPolicy, check_cross_site
+from gateway.chatkit.bodies import check_content_type
+from gateway.errors import GatewayError
+from gateway.wire.logs import MAX_VALUE, REDACTED, ConsoleFormatter, JsonFormatter, TurnHandler, redact
 
 NASTY = 'a\r\nb\n2026-01-01 info forged\x1b[31m\x00\u2028\x7f\x85"q"'
 FORMATTERS = [pytest.param(JsonFormatter(), id="json"), pytest.param(ConsoleFormatter(), id="console")]
@@ -153,3 +158,106 @@ def test_a_closed_standard_error_stops_nobody() -> None:
     handler = TurnHandler(stream)
     stream.close()
     handler.handle(entry("line"))
+
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLV8"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (f"kid {JWT!r} is unknown", f"kid '{REDACTED}' is unknown"),
+        (f"before {JWT}, after", f"before {REDACTED}, after"),
+        # A part of it, or one that was cut.
+        (f"payload {JWT.split('.')[1]} is no object", f"payload {REDACTED} is no object"),
+        (f"token {JWT[:30]}…", f"token {REDACTED}…"),
+        # Five parts: encrypted.
+        ("eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn", REDACTED),
+        ("Authorization: Bearer abc-123._~+/456=", f"Authorization: Bearer {REDACTED}"),
+        ("(b'authorization', b'DPoP 0123456789ab')", f"(b'authorization', b'DPoP {REDACTED}')"),
+        ("Cookie: auth_token=abc; theme=dark", f"Cookie: {REDACTED}"),
+        ("set-cookie: a=b; HttpOnly", f"set-cookie: {REDACTED}"),
+        ("header (b'cookie', b'auth_token=abc; x=y') twice", f"header (b'cookie', b'{REDACTED}') twice"),
+        ("/files/a?signature=abc.def&w=2 is", f"/files/a?signature={REDACTED}&w=2 is"),
+        ("https://user:password@keys.test/jwks", f"https://{REDACTED}@keys.test/jwks"),
+        (f"target b'/\\x1b{JWT}'", f"target b'/\\x1b{REDACTED}'"),
+        # What only looks a little like one.
+        (
+            "known: ['kVC7HBTj9t2Nw3zt0PWMfMHL5eEqX1eyJV5fC9gMj4M']",
+            "known: ['kVC7HBTj9t2Nw3zt0PWMfMHL5eEqX1eyJV5fC9gMj4M']",
+        ),
+        ("2 cookies named auth_token, the bearer is missing", "2 cookies named auth_token, the bearer is missing"),
+        ("iss 'https://a.test/?x=1', known: []", "iss 'https://a.test/?x=1', known: []"),
+        ("code=token_invalid mail a@b.test", "code=token_invalid mail a@b.test"),
+    ],
+)
+def test_what_looks_like_a_credential_is_replaced(text: str, left: str) -> None:
+    """The last net; the rest of the sentence stays, because it is what helps."""
+    assert redact(text) == left
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+@pytest.mark.parametrize(
+    "made",
+    [
+        entry(reason=f"kid {JWT!r}"),
+        entry(problems=[f"one {JWT}", "two"]),
+        entry(reason="x" * (MAX_VALUE - 20) + " " + JWT),
+    ],
+)
+def test_no_field_of_a_line_has_a_token(formatter: logging.Formatter, made: logging.LogRecord) -> None:
+    """In a reason, in a list, and where a long value is cut within it."""
+    assert "eyJ" not in formatter.format(made)
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+def test_nor_has_an_exception_or_what_a_library_says(formatter: logging.Formatter) -> None:
+    """They may quote anything. Our own messages are fixed."""
+    try:
+        raise ValueError(f"bad header: {JWT}")
+    except ValueError:
+        made = entry(f"failed with {JWT}", exc_info=sys.exc_info())
+    made.name = "some.library"
+    text = formatter.format(made)
+
+    assert "eyJ" not in text
+    assert text.count(REDACTED) == 2
+
+
+LONG = b"\r\n\x1b[31m" + b"x" * 10_000
+RULE = CredentialRule(cookie=b"auth_token", bearer=True, max_token=256)
+SENT_BY_CLIENTS: dict[str, Callable[[], object]] = {
+    "origin": lambda: check_cross_site("POST", [(b"origin", LONG)], OriginPolicy(allowed=frozenset())),
+    "sec-fetch-site": lambda: check_cross_site("POST", [(b"sec-fetch-site", LONG)], OriginPolicy(allowed=frozenset())),
+    "content-type": lambda: check_content_type(b"text/" + LONG, None),
+    "content-encoding": lambda: check_content_type(b"application/json", LONG),
+    "authorization": lambda: find_credential([(b"authorization", b"Bearer " + JWT.encode() + LONG)], RULE),
+    "cookie": lambda: find_credential([(b"cookie", b"auth_token=" + JWT.encode() + LONG)], RULE),
+}
+
+
+@pytest.mark.parametrize("formatter", FORMATTERS)
+@pytest.mark.parametrize("header", SENT_BY_CLIENTS)
+def test_header_values_of_clients_are_cut_and_escaped(formatter: logging.Formatter, header: str) -> None:
+    """Whatever a reason quotes of them: one line, no control characters, no megabytes, no token."""
+    with pytest.raises(GatewayError) as refused:
+        SENT_BY_CLIENTS[header]()
+    line = formatter.format(entry(code=refused.value.code, reason=str(refused.value)))
+
+    assert len(line) < MAX_VALUE * 2
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
+    assert "eyJ" not in line
+
+
+def test_the_level_does_not_silence_the_audit() -> None:
+    """Whoever wants errors alone still learns who was refused."""
+    code = (
+        "import logging\n"
+        "from gateway.wire.logs import configure_logging\n"
+        "configure_logging('json', 'error')\n"
+        "logging.getLogger('gateway.audit').info('refused')\n"
+        "logging.getLogger('gateway.access').info('request')\n"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert [json.loads(line)["logger"] for line in child.stderr.splitlines()] == ["gateway.audit"]

@@ -46,6 +46,7 @@ def test_the_line_of_a_request_that_worked() -> None:
 
     assert made.fields(10.5) == {
         "request_id": "req-12345678",
+        "trace_id": None,
         "route": "support",
         "operation": "items.list",
         "user": None,
