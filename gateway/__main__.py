@@ -218,7 +218,11 @@ def _add_check_options(command: argparse.ArgumentParser) -> None:
 def _add_explain_options(command: argparse.ArgumentParser) -> None:
     given = command.add_mutually_exclusive_group(required=True)
     given.add_argument("--token-file", metavar="FILE", help="the token alone; - is standard input, here and below")
-    given.add_argument("--cookie-file", metavar="FILE", help="a Cookie header, or the value of the route's cookie")
+    given.add_argument(
+        "--cookie-file",
+        metavar="FILE",
+        help="a Cookie header, the value of the route's cookie, or a cookie file of curl's",
+    )
     given.add_argument(
         "--request-file", metavar="FILE", help="raw HTTP, output of curl -v, a command copied as cURL (bash), or a HAR"
     )

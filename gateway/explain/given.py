@@ -95,8 +95,8 @@ def _token_headers(data: bytes, settings: Settings, name: str) -> Headers:
 
 
 def _cookie_headers(data: bytes, settings: Settings, name: str) -> Headers:
-    """A whole Cookie header, or the value of the route's cookie alone."""
-    cookies = re.sub(rb"^cookie:\s*", b"", data.strip(), flags=re.IGNORECASE)
+    """A whole Cookie header, the value of the route's cookie alone, or a cookie file of curl's."""
+    cookies = _unjar(re.sub(rb"^cookie:\s*", b"", data.strip(), flags=re.IGNORECASE))
     _check_one_line(cookies)
     cookie = settings.routes[name].cookie
     if cookie is None:
@@ -104,6 +104,13 @@ def _cookie_headers(data: bytes, settings: Settings, name: str) -> Headers:
     if b"=" not in cookies and TOKEN.match(cookies):
         cookies = cookie.encode() + b"=" + cookies
     return [(b"cookie", cookies)]
+
+
+def _unjar(data: bytes) -> bytes:
+    """The cookies of a Netscape file, whatever host and time they are for: whether they are good is what is asked."""
+    rows = [line.removeprefix(b"#HttpOnly_").split(b"\t") for line in data.splitlines()]
+    pairs = [row[5] + b"=" + row[6] for row in rows if len(row) == 7 and not row[0].startswith(b"#")]
+    return b"; ".join(pairs) or data
 
 
 def _check_one_line(value: bytes) -> None:

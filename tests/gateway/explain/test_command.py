@@ -31,6 +31,16 @@ def test_a_route_of_several(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert named.steps["credential"][1].startswith("cookie 'other'")
 
 
+def test_a_cookie_file_of_curls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `curl -c` writes it and `gateway chat` reads it: comments are passed over, httpOnly cookies are not."""
+    world = World(tmp_path, capsys)
+    rows = ["# Netscape HTTP Cookie File", "", "127.0.0.1\tFALSE\t/\tFALSE\t0\ttheme\tdark"]
+    rows.append(f"#HttpOnly_127.0.0.1\tFALSE\t/\tFALSE\t0\tauth_token\t{world.issuer.token()}")
+    said = world.explain("cookie", "\n".join(rows) + "\n")
+
+    assert (said.code, said.verdict) == (0, "accepted")
+
+
 def test_a_capture_from_in_front_of_a_proxy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With --route the path is what the proxy would have made of it."""
     world = World(tmp_path, capsys)
