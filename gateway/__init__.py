@@ -9,7 +9,8 @@ One request, top to bottom, is `proxy.py`. The rooms, each allowed to import onl
     __main__    the command line: serve, demo, check, explain, show, kit, chat
     demo/       a development issuer, a page, a supervisor; nothing else imports it
     check/      would these settings work?                   explain/   why was this request refused?
-    serving     socket, server and app together; reload      chat/      a ChatKit client for terminals and scripts
+    serving     socket, server and app together              chat/      a ChatKit client for terminals and scripts
+    reloading   new settings in a server that runs
     app         composition root: settings in, ASGI app out; lifespan, reload
     runtime     what one version of the settings is made into, and what it takes over from the last
     compile     settings to runtime objects: issuers, backends, routes, keys

@@ -1,7 +1,7 @@
-"""Serving: a socket, a server, the app behind it; in this process or in several, and new settings by SIGHUP.
+"""Serving: a socket, a server, the app behind it; in this process or in several.
 
-Rules: what listens is opened before anything else, so that a port that is taken is said at once; a reload that cannot
-be used changes nothing and says why; what only a restart can change is named.
+Rules: what listens is opened before anything else, so that a port that is taken is said at once; whoever watches
+several workers reads new settings first, and says once what is wrong with them.
 """
 
 import asyncio
@@ -17,14 +17,11 @@ from starlette.routing import BaseRoute
 from gateway.app import Gateway
 from gateway.compile import build_signing_keys
 from gateway.metrics.reading import Reading, read_json
-from gateway.settings import Settings, SettingsError
-from gateway.settings.model import ServerSettings
+from gateway.reloading import Load, Reloading, build_certificate, limits_of, load_again, times_of, with_server
+from gateway.settings import Settings
 from gateway.trust.signing_keys import SigningKey
-from gateway.wire.logs import configure_logging
 from gateway.wire.server import (
     DrainingServer,
-    DrainTimes,
-    ServerLimits,
     build_server,
     open_socket,
     raise_file_limit,
@@ -34,14 +31,8 @@ from gateway.workers import STALE, Board, Seat, describe, run_workers
 
 logger = logging.getLogger("gateway.serving")
 
-Load = Callable[[], Settings]
-
 # Seconds between two slips of a worker: a probe may see the past of that long.
 POST_EVERY = 0.5
-
-# What is settled once the process listens.
-FIXED = ("host", "port", "backlog", "workers", "tls_check")
-FIXED_TABLES = ("metrics", "tracing")
 
 
 def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: Load | None = None) -> int:
@@ -79,7 +70,7 @@ def serve(settings: Settings, *, extra_routes: Sequence[BaseRoute] = (), load: L
     def reload() -> bool:
         """Whoever comes later begins with what its siblings serve by. Settings that are wrong are said once, here."""
         nonlocal latest
-        again = _load_again(load, latest) if load is not None else None
+        again = load_again(load, latest) if load is not None else None
         latest = again or latest
         refusals.note(taken=again is not None)
         return again is not None
@@ -98,7 +89,7 @@ def open_server(
 def _listen(settings: Settings) -> tuple[Settings, socket.socket]:
     table = settings.server
     sock = open_socket(table.host, table.port, table.backlog)
-    return _with(settings, port=sock.getsockname()[1]), sock
+    return with_server(settings, port=sock.getsockname()[1]), sock
 
 
 def _listen_for_metrics(settings: Settings) -> socket.socket | None:
@@ -112,10 +103,6 @@ def _listen_for_metrics(settings: Settings) -> socket.socket | None:
         raise ValueError(f"the metrics listener at {place}: {exc}; set metrics.host and metrics.port") from exc
 
 
-def _with(settings: Settings, **values: object) -> Settings:
-    return settings.model_copy(update={"server": settings.server.model_copy(update=values)})
-
-
 def _build(
     settings: Settings,
     sock: socket.socket,
@@ -127,7 +114,7 @@ def _build(
     seat: Seat | None = None,
     board: Board | None = None,
 ) -> DrainingServer:
-    certificate = _build_certificate(settings)
+    certificate = build_certificate(settings)
     gateway = Gateway(
         settings,
         extra_routes=extra_routes,
@@ -143,8 +130,8 @@ def _build(
 
     server = build_server(
         gateway,
-        limits=_limits(settings.server),
-        times=_times(settings.server),
+        limits=limits_of(settings.server),
+        times=times_of(settings.server),
         on_ready=begin_all,
         backlog=settings.server.backlog,
         tls=certificate.context if certificate is not None else None,
@@ -160,7 +147,7 @@ def _build(
     if metrics is not None:
         _offer_metrics(server, metrics, posting.read_all if posting else lambda: [gateway.read_metrics()])
     if load is not None:
-        reloading = _Reloading(gateway, server, load, certificate)
+        reloading = Reloading(gateway, server, load, certificate)
         server.on_reload = reloading.begin
     return server
 
@@ -244,78 +231,6 @@ class _Refusals:
         self._board.post(self._board.watcher, slip)
 
 
-class _Reloading:
-    """Takes new settings into a running server."""
-
-    def __init__(self, gateway: Gateway, server: DrainingServer, load: Load, certificate: Certificate | None) -> None:
-        self._gateway = gateway
-        self._certificate = certificate
-        self._server = server
-        self._load = load
-        self._task: asyncio.Task[None] | None = None
-
-    def begin(self) -> None:
-        """Called in the loop, at each SIGHUP. One at a time; the last word counts."""
-        before, self._task = self._task, None
-        self._task = asyncio.get_running_loop().create_task(self._run(before))
-
-    async def _run(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
-        last = self._gateway.runtime.settings
-        # Reading files takes milliseconds, and the streams go on meanwhile.
-        settings = await asyncio.to_thread(_load_again, self._load, last)
-        if settings is None:
-            self._gateway.note_reload(taken=False)
-            return
-        try:
-            _build_certificate(settings)
-            await self._gateway.reload(settings)
-            if self._certificate is not None and settings.server.tls_certificate is not None:
-                self._certificate.take(settings.server.tls_certificate, settings.server.tls_key)
-        except (OSError, ValueError) as exc:
-            self._gateway.note_reload(taken=False)
-            _log_refusal([str(exc)])
-            return
-        self._gateway.note_reload(taken=True)
-        self._server.take(limits=_limits(settings.server), times=_times(settings.server))
-        configure_logging(settings.log.format, settings.log.level)
-        logger.warning("settings reloaded", extra={"fields": {"routes": list(settings.routes)}})
-
-
-def _load_again(load: Load, last: Settings) -> Settings | None:
-    """New settings, with what cannot change left as it is; None, and a log line with every problem, if they are
-    wrong."""
-    try:
-        settings = load()
-    except SettingsError as exc:
-        _log_refusal(exc.problems)
-        return None
-    fixed = {name: getattr(last.server, name) for name in FIXED}
-    # Port 0 has become a port: it is the same wish.
-    if (last.server.tls_certificate is None) != (settings.server.tls_certificate is None):
-        fixed |= {"tls_certificate": last.server.tls_certificate, "tls_key": last.server.tls_key}
-    changed = [
-        f"server.{name}"
-        for name, value in fixed.items()
-        if getattr(settings.server, name) != value and not (name == "port" and settings.server.port == 0)
-    ]
-    changed += [name for name in FIXED_TABLES if getattr(settings, name) != getattr(last, name)]
-    if changed:
-        logger.warning("settings need a restart", extra={"fields": {"settings": changed, "kept": "as they were"}})
-    return _with(settings, **fixed).model_copy(update={name: getattr(last, name) for name in FIXED_TABLES})
-
-
-def _log_refusal(problems: Sequence[str]) -> None:
-    fields = {"problems": list(problems), "fix": "the old settings serve on; correct the file and send SIGHUP again"}
-    logger.error("settings not reloaded", extra={"fields": fields})
-
-
-def _build_certificate(settings: Settings) -> Certificate | None:
-    table = settings.server
-    return Certificate(table.tls_certificate, table.tls_key) if table.tls_certificate is not None else None
-
-
 def _say_ready(settings: Settings) -> None:
     table = settings.server
     host = f"[{table.host}]" if ":" in table.host else table.host
@@ -323,20 +238,6 @@ def _say_ready(settings: Settings) -> None:
     routes = ", ".join(f"{route.path} to {route.backend}" for route in settings.routes.values())
     metrics = f", metrics on {settings.metrics.host}:{settings.metrics.port}" if settings.metrics.port else ""
     print(f"gateway ready on {address} ({routes}){metrics}", flush=True)
-
-
-def _limits(table: ServerSettings) -> ServerLimits:
-    return ServerLimits(
-        max_head=table.max_head,
-        max_headers=table.max_headers,
-        head_timeout=table.head_timeout,
-        keep_alive=table.keep_alive,
-        write_timeout=table.write_timeout,
-    )
-
-
-def _times(table: ServerSettings) -> DrainTimes:
-    return DrainTimes(delay=table.drain_delay, timeout=table.drain_timeout)
 
 
 def _settle() -> None:
