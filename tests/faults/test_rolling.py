@@ -105,23 +105,22 @@ async def test_nobody_is_cut_unannounced(tmp_path: Path) -> None:
     issuer = Issuer(keys=[signing_key("ES256", kid="k1")])
     async with contextlib.AsyncExitStack() as stack, balancer() as balancing:
 
-        def start(folder: Path) -> GatewayProcess:
-            gateway = stack.enter_context(serving(folder, server=TIMES, issuer=issuer))
+        async def start(folder: Path) -> GatewayProcess:
+            """A gateway whose backend is there before anybody is sent to it."""
+            gateway = await asyncio.to_thread(stack.enter_context, serving(folder, server=TIMES, issuer=issuer))
+            await stack.enter_async_context(listening(gateway.backend_port, speak))
+            await await_readiness(gateway.port, 200)
             balancing.gateways[gateway.port] = True
             return gateway
 
-        old = [start(folder) for folder in folders[:2]]
-        for gateway in old:
-            await stack.enter_async_context(listening(gateway.backend_port, speak))
+        old = [await start(folder) for folder in folders[:2]]
         people = [
             asyncio.create_task(talk(balancing.port, old[0], case, over, answers[case]))
             for case in ["short"] * SHORT + ["long"] * LONG
         ]
         assert await until(lambda: len(answers["short"]) > SHORT)
         for gateway, folder in zip(old, folders[2:], strict=True):
-            new = await asyncio.to_thread(start, folder)
-            await stack.enter_async_context(listening(new.backend_port, speak))
-            await await_readiness(new.port, 200)
+            await start(folder)
             gateway.process.send_signal(signal.SIGTERM)
             assert await until(lambda gateway=gateway: gateway.process.poll() is not None)  # type: ignore[misc]
             del balancing.gateways[gateway.port]
