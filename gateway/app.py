@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence, Set
 from functools import partial
 
 import httpx
@@ -127,14 +127,16 @@ class Gateway:
             last = self.runtime
             new = build_runtime(settings, self._around, last=last, signing_keys=self._shared_of(settings))
             brought = _sources(new) - _sources(last)
+            self._keep_fresh(_sources(last) | brought)
             await _await_keys(brought, NEW_KEYS_TIMEOUT)
             missing = [str(failure) for source in brought if (failure := source.missing())]
             if missing:
+                self._keep_fresh(_sources(last))
                 raise ValueError("; ".join(missing))
             self.runtime = new
             self._limiter.max_streams = settings.server.max_streams
             self._log.sample_successes = settings.log.sample_successes
-            self._keep_fresh()
+            self._keep_fresh(_sources(new))
             self._retire(backend for backend in last.backends.values() if backend not in new.backends.values())
 
     def note_reload(self, *, taken: bool) -> None:
@@ -178,9 +180,9 @@ class Gateway:
     def _all_reasons(self) -> list[str]:
         return [*self.reasons(), *self._sibling_reasons()]
 
-    def _keep_fresh(self) -> None:
-        """One task for the keys of each issuer that counts now, and none for the others."""
-        wanted, running = _sources(self.runtime), set(self._refreshing)
+    def _keep_fresh(self, wanted: Set[KeySource]) -> None:
+        """One task for the keys of each of these, and none for the others."""
+        running = set(self._refreshing)
         for source in running - wanted:
             self._refreshing.pop(source).cancel()
         for source in wanted - running:
@@ -196,7 +198,7 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: object) -> AsyncIterator[None]:
-        self._keep_fresh()
+        self._keep_fresh(_sources(self.runtime))
         await _await_keys(_sources(self.runtime), FIRST_KEYS_TIMEOUT)
         try:
             yield

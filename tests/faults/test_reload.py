@@ -1,15 +1,18 @@
 """SIGHUP: new settings from the next request on, or the old ones and the reason; nobody's stream notices."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.faults.backend import Visit, listening
 from tests.faults.client import connect
 from tests.faults.operating import EVENT, Load, log_lines, open_streams, said, scripted
 from tests.faults.process import GatewayProcess, reserved_port, serving
+from tests.support.issuer import Issuer, signing_key
 
 ALLOW_LISTS = '[routes.support]\noperations = ["threads.list"]'
 
@@ -66,6 +69,27 @@ async def test_what_stays_the_same_keeps_its_connections(tmp_path: Path) -> None
 
     assert connections == 1
     assert len(log_lines(gateway.log, "keys changed")) == 1
+
+
+async def test_a_new_issuer_is_asked_for_its_keys_once(tmp_path: Path) -> None:
+    """Before it counts, and not again for having become one of those whose keys are kept fresh."""
+    document = json.dumps(Issuer(keys=[signing_key("ES256", kid="new")]).jwks()).encode()
+    asked: list[bytes] = []
+
+    async def publish(visit: Visit) -> None:
+        asked.append(visit.head)
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(document)
+        visit.write(head + document)
+
+    with serving(tmp_path) as gateway, reserved_port() as port:
+        async with scripted(gateway.backend_port, "same"), listening(port, publish):
+            table = f'issuer = "https://new.test"\naudiences = ["a"]\njwks_url = "http://127.0.0.1:{port}/jwks"'
+            edit(tmp_path, lambda text: text.replace("[issuers.main]", f"[issuers.new]\n{table}\n[issuers.main]"))
+            gateway.process.send_signal(signal.SIGHUP)
+            await said(gateway, "settings reloaded")
+            answers = [await ask(gateway) for _ in range(20)]
+
+    assert (len(asked), set(answers)) == (1, {(200, "same")})
 
 
 @pytest.mark.parametrize(
