@@ -100,12 +100,11 @@ async def test_the_policy_names_all_that_the_page_needs(open_page: Page, complai
     take(complaints, "status of 401")
 
 
-async def test_without_the_script_the_page_says_so(
-    page: Page, profile: BrowserContext, complaints: Complaints, world: World
-) -> None:
+async def test_without_the_script_the_page_says_so(page: Page, profile: BrowserContext, world: World) -> None:
     """After the time that a script may take; with a way to try again."""
     await profile.request.post(f"{world.issuer_url}/login", form={"user": "alice"}, max_redirects=0)
-    await profile.route(SCRIPT, lambda route: route.abort())
+    # It arrives, and brings no chat: one that fails is an error at once, if anybody listens yet.
+    await profile.route(SCRIPT, lambda route: route.fulfill(content_type="text/javascript", body=""))
     await page.clock.install()
     async with page.expect_response("**/session"):
         await page.goto(world.url)
@@ -115,7 +114,6 @@ async def test_without_the_script_the_page_says_so(
         await page.clock.run_for(1_000)
 
     await expect(page.get_by_role("status")).to_contain_text("The chat did not load within 10 seconds.")
-    assert take(complaints, "ERR_FAILED")
 
 
 def take(complaints: Complaints, text: str) -> bool:
