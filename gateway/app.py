@@ -104,8 +104,8 @@ class Gateway:
         # Starlette's own knows the lifespan protocol.
         self._lifespan_app: App = Router(lifespan=self._lifespan)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._log(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._log(scope, receive, send)
 
     def start_drain(self) -> None:
         """Not ready any more; requests are still served."""

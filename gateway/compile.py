@@ -29,6 +29,7 @@ from gateway.limits import Allowance
 from gateway.settings import Settings
 from gateway.settings.model import BackendSettings, IssuerSettings, LimitSettings, RequireSettings, RouteSettings
 from gateway.trust.signing_keys import SigningKey, generate_signing_key, load_signing_key
+from gateway.wire.asgi import VARYING
 from gateway.wire.headers import FORWARDED, FORWARDED_OPAQUE
 
 logger = logging.getLogger("gateway.compile")
@@ -53,6 +54,7 @@ def _build_route(name: str, table: RouteSettings, settings: Settings, backends: 
     extra = tuple(header.encode() for header in table.forward_headers)
     origins = frozenset(origin.encode() for origin in (*table.allowed_origins, settings.public_url))
     is_opaque = table.kind == "opaque"
+    forwarded = (FORWARDED_OPAQUE if is_opaque else FORWARDED) | frozenset(extra)
     methods = tuple(table.methods) if is_opaque else ("POST",)
     return Route(
         name=name,
@@ -79,7 +81,8 @@ def _build_route(name: str, table: RouteSettings, settings: Settings, backends: 
         backend=backends[table.backend],
         audience=backend.audience or table.backend,
         forward_token=table.forward_token,
-        forwarded=(FORWARDED_OPAQUE if is_opaque else FORWARDED) | set(extra),
+        forwarded=forwarded - VARYING,
+        forwarded_varying=forwarded & VARYING,
         times=RelayTimes(
             first_byte=backend.first_byte_timeout,
             idle=backend.idle_timeout,

@@ -74,13 +74,13 @@ class Session:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
         route = find_asked_route(self._routes, scope["query_string"])
-        enter_route(scope, record, route)
+        facts = enter_route(scope, record, route)
         if is_preflight(scope["method"], scope["headers"]):
             # A page that sends a bearer token asks first.
             await answer_preflight(scope, record, route, send)
             return
         allow_get(scope)
-        _, identity = await authenticate(scope, record, route, self._verifier)
+        _, identity = await authenticate(scope, record, route, self._verifier, facts)
         answer = {
             "authenticated": True,
             "user": user_info(identity),

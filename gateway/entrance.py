@@ -18,11 +18,11 @@ from gateway.backends.relay import RelayTimes
 from gateway.errors import CrossSiteRequest, MethodNotAllowed
 from gateway.identity import Credential, Identity
 from gateway.limits import Allowance
-from gateway.wire.asgi import Scope, Send
+from gateway.wire.asgi import Headers, Scope, Send, direct_of
 from gateway.wire.record import RequestRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Route:
     """A path bound to a backend, compiled from the settings.
 
@@ -36,7 +36,7 @@ class Route:
         operations: The ChatKit operations it takes.
         audience: How the backend calls itself in assertions.
         forward_token: Send the user's own token on.
-        forwarded: Names of client headers that go on, lower case.
+        forwarded, forwarded_varying: Names of client headers that go on, lower case; those in `VARYING` apart.
         body_timeout, total_timeout: Seconds, for the request's body and for the whole answer.
         expiry_grace: Per issuer, the seconds a stream may outlive its token's ``exp``.
         max_depth: Levels of nesting of a ChatKit body.
@@ -60,6 +60,7 @@ class Route:
     audience: str
     forward_token: bool
     forwarded: frozenset[bytes]
+    forwarded_varying: frozenset[bytes]
     times: RelayTimes
     total_timeout: float
     expiry_grace: Mapping[str, float]
@@ -71,10 +72,39 @@ class Route:
     max_event_tail: int
 
 
-def enter_route(scope: Scope, record: RequestRecord, route: Route) -> None:
+@dataclass(slots=True, kw_only=True)
+class Facts:
+    """What the headers of a request say to a route: found out once, as far as a request comes, and true of every
+    request with the same headers and method. Nothing in here says that a token is good.
+
+    Attributes:
+        answer_headers: Go on every answer.
+        credential: Found, and no other site's.
+        is_chatkit: The body is declared as what a ChatKit route takes.
+        forwarded: The client's headers that go on, those that vary aside, as they go out.
+        language: The user's.
+    """
+
+    method: str
+    answer_headers: Headers
+    credential: Credential | None = None
+    is_chatkit: bool = False
+    forwarded: bytes | None = None
+    language: str | None = None
+
+
+def enter_route(scope: Scope, record: RequestRecord, route: Route) -> Facts:
     """From here on every answer of this request, errors too, can be read by the route's allowed pages."""
+    direct = direct_of(scope)
+    facts: Facts | None = direct.memory.get(route) if direct is not None else None
+    if facts is None or facts.method != scope["method"]:
+        answer_headers = cors_headers(allowed_origin(scope["headers"], route.origins))
+        facts = Facts(method=scope["method"], answer_headers=answer_headers)
+        if direct is not None:
+            direct.memory[route] = facts
     record.route = route.name
-    record.answer_headers = cors_headers(allowed_origin(scope["headers"], route.origins))
+    record.answer_headers = facts.answer_headers
+    return facts
 
 
 async def answer_preflight(scope: Scope, record: RequestRecord, route: Route, send: Send) -> None:
@@ -93,25 +123,27 @@ def check_method(scope: Scope, route: Route) -> None:
 
 
 async def authenticate(
-    scope: Scope, record: RequestRecord, route: Route, verifier: Verifier
+    scope: Scope, record: RequestRecord, route: Route, verifier: Verifier, facts: Facts
 ) -> tuple[Credential, Identity]:
     """Who calls this route, or an error of the 401, 403 or 503 kind."""
-    credential, identity = await _identify(scope, record, route, verifier)
+    if route.signer is not None:
+        record.credential = "signed_url"
+        identity = route.signer.read(scope["method"], scope["raw_path"], scope["query_string"], route.issuers)
+        credential = Credential(token=b"", source="signed_url")
+    else:
+        credential = facts.credential or _find_credential(scope, record, route)
+        facts.credential = credential
+        record.credential = credential.source
+        identity = verifier.recall(credential, route.issuers) or await verifier.verify(credential, route.issuers)
     record.note_identity(identity)
     check_access(identity, route.access)
     return credential, identity
 
 
-async def _identify(
-    scope: Scope, record: RequestRecord, route: Route, verifier: Verifier
-) -> tuple[Credential, Identity]:
+def _find_credential(scope: Scope, record: RequestRecord, route: Route) -> Credential:
     headers = scope["headers"]
-    if route.signer is not None:
-        record.credential = "signed_url"
-        identity = route.signer.read(scope["method"], scope["raw_path"], scope["query_string"], route.issuers)
-        return Credential(token=b"", source="signed_url"), identity
     credential = find_credential(headers, route.credential)
     record.credential = credential.source
     if credential.source == "cookie":
         check_cross_site(scope["method"], headers, route.origins)
-    return credential, await verifier.verify(credential, route.issuers)
+    return credential

@@ -1,7 +1,8 @@
-"""Who calls: what the client presented, and who it is after verification. Frozen values, no behaviour."""
+"""Who calls: what the client presented, and who it is after verification. Frozen values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Literal
 
 ClaimValue = str | bool | int | float | tuple[str, ...]
@@ -9,10 +10,18 @@ ClaimValue = str | bool | int | float | tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """What the client presented, unverified. The token never appears in a repr."""
+    """What the client presented, unverified. The token never appears in a repr.
+
+    Attributes:
+        digest: SHA-256 of the token, under which a verified one is remembered.
+    """
 
     token: bytes = field(repr=False)
     source: Literal["cookie", "bearer", "signed_url"]
+    digest: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "digest", sha256(self.token).digest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +39,12 @@ class Identity:
 
     issuer: str
     subject: str
-    name: str | None = None
-    email: str | None = None
-    roles: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = ()
-    tenant: str | None = None
+    # The rest counts when two are compared; one person has few at a time, and a hash is made at every request.
+    name: str | None = field(default=None, hash=False)
+    email: str | None = field(default=None, hash=False)
+    roles: tuple[str, ...] = field(default=(), hash=False)
+    scopes: tuple[str, ...] = field(default=(), hash=False)
+    tenant: str | None = field(default=None, hash=False)
     extra: Mapping[str, ClaimValue] = field(default_factory=dict, hash=False)
+    # It tells the tokens of one person apart, who may get a new one at every request.
     expires_at: float

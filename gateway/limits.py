@@ -10,10 +10,9 @@ machines needs a shared counter in front; this one keeps a runaway script or a s
 Source: ITU-T I.371 annex A (the generic cell rate algorithm).
 """
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -78,17 +77,21 @@ class Limiter:
             return
         now = self._clock()
         interval = 60.0 / per_minute
-        empty_at = max(self._empty_at.get((user, kind), now), now)
+        bucket = (user, kind)
+        empty_at = max(self._empty_at.get(bucket, now), now)
         early = empty_at - now - (BURST - interval)
         if early > 1e-9:
             raise RateLimited(f"more than {per_minute} of kind {kind} a minute", retry_after=math.ceil(early))
-        self._empty_at[user, kind] = empty_at + interval
+        self._empty_at[bucket] = empty_at + interval
         if len(self._empty_at) > self._sweep_at:
             self._sweep(now)
 
-    @contextlib.contextmanager
-    def stream(self, user: object, allowance: Allowance) -> Iterator[None]:
-        """Hold a place for a stream of ``user``.
+    def stream(self, user: object, allowance: Allowance) -> "Place":
+        """A place for a stream of ``user``, held inside the context."""
+        return Place(self, user, allowance)
+
+    def take_place(self, user: object, allowance: Allowance) -> None:
+        """Count one stream more.
 
         Raises:
             GatewayBusy: The process has all the streams that it takes.
@@ -101,17 +104,38 @@ class Limiter:
             raise TooManyStreams(f"the user has {mine} streams open (open_streams)", retry_after=STREAM_RETRY)
         self.open_streams += 1
         self._streams[user] = mine + 1
-        try:
-            yield
-        finally:
-            self.open_streams -= 1
-            left = self._streams[user] - 1
-            if left:
-                self._streams[user] = left
-            else:
-                del self._streams[user]
+
+    def leave_place(self, user: object) -> None:
+        """And one less."""
+        self.open_streams -= 1
+        left = self._streams[user] - 1
+        if left:
+            self._streams[user] = left
+        else:
+            del self._streams[user]
 
     def _sweep(self, now: float) -> None:
         """Forget whoever could send a whole burst again. What is left doubles the next bound: a sweep stays rare."""
         self._empty_at = {key: empty_at for key, empty_at in self._empty_at.items() if empty_at > now}
         self._sweep_at = max(SWEEP_AT, 2 * len(self._empty_at))
+
+
+class Place:
+    """Of one stream, from its admission to its end, whatever ends it.
+
+    Raises:
+        GatewayBusy, TooManyStreams: On entry, as `Limiter.take_place`.
+    """
+
+    __slots__ = ("_allowance", "_limiter", "_user")
+
+    def __init__(self, limiter: Limiter, user: object, allowance: Allowance) -> None:
+        self._limiter = limiter
+        self._user = user
+        self._allowance = allowance
+
+    def __enter__(self) -> None:
+        self._limiter.take_place(self._user, self._allowance)
+
+    def __exit__(self, *_: object) -> None:
+        self._limiter.leave_place(self._user)

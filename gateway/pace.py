@@ -45,7 +45,7 @@ class Pace:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._running += 1
         try:
-            async with cancel_on_disconnect(scope, receive):
+            with cancel_on_disconnect(scope, receive):
                 await self._stream(send)
         finally:
             self._running -= 1

@@ -15,12 +15,12 @@ from gateway.auth.access import check_access
 from gateway.auth.cross_site import is_preflight
 from gateway.auth.verifier import Verifier
 from gateway.backends.answer import Answer
-from gateway.backends.client import BackendRequest
+from gateway.backends.client import BackendRequest, write_lines
 from gateway.backends.relay import relay_answer, relay_opaque, relay_stream
 from gateway.backends.routes import RouteTable
 from gateway.chatkit import bodies, frames
 from gateway.chatkit.bodies import ChatKitBody
-from gateway.entrance import Route, answer_preflight, authenticate, check_method, enter_route
+from gateway.entrance import Facts, Route, answer_preflight, authenticate, check_method, enter_route
 from gateway.errors import BackendTimeout, GatewayError, MalformedRequest, RequestTimeout, SignInEnded
 from gateway.identity import Credential, Identity
 from gateway.limits import Kind, Limiter
@@ -30,7 +30,7 @@ from gateway.wire.asgi import Headers, Receive, Scope, Send, direct_of
 from gateway.wire.headers import only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
 from gateway.wire.reply import INERT, ClientReply
-from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body
+from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body, take_body
 
 # Seconds. Each piece has its own time; this only keeps the wait for an early answer finite.
 LONGEST_UPLOAD = 24 * 3600.0
@@ -66,37 +66,46 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
         route = self._routes.match(scope["raw_path"])
-        enter_route(scope, record, route)
+        facts = enter_route(scope, record, route)
         if is_preflight(scope["method"], scope["headers"]):
             await answer_preflight(scope, record, route, send)
             return
         check_method(scope, route)
-        credential, identity = await authenticate(scope, record, route, self._verifier)
+        credential, identity = await authenticate(scope, record, route, self._verifier, facts)
         if route.kind == "opaque":
-            await self._pass_through(scope, receive, send, route, credential, identity)
+            await self._pass_through(scope, receive, send, route, facts, credential, identity)
             return
-        body = await read_chatkit(scope, receive, route)
-        record.operation, record.streaming = body.operation.name, body.operation.streaming
-        if body.operation.name in route.operation_access:
-            check_access(identity, route.operation_access[body.operation.name])
+        body = await read_chatkit(scope, receive, route, facts)
+        operation = body.operation
+        record.operation, record.streaming = operation.name, operation.streaming
+        if operation.name in route.operation_access:
+            check_access(identity, route.operation_access[operation.name])
         user = _user(route, identity)
-        with self._limiter.stream(user, route.allowance) if record.streaming else _NOTHING:
+        with self._limiter.stream(user, route.allowance) if operation.streaming else _NOTHING:
             # Behind the place: a stream that gets none costs nothing of the rate.
-            self._limiter.admit(user, body.operation.kind, route.allowance)
-            exchange = route.backend.exchange(self._prepare_chat(scope, record, route, credential, identity, body))
-            # A stream runs for minutes: what opened it, cookies and all, is not kept for that long.
-            del credential, body
-            scope["headers"] = []
-            async with cancel_on_disconnect(scope, receive), exchange as answer:
-                record.answer = answer
-                self._limit(scope, answer, route, identity if record.streaming else None)
-                record.failure = await _relay(answer, ClientReply(send, record.answer_headers), route, record)
+            self._limiter.admit(user, operation.kind, route.allowance)
+            request = self._prepare_chat(scope, record, route, facts, credential, identity, body)
+            exchange = route.backend.exchange(request)
+            if operation.streaming:
+                # It runs for minutes, and does not keep what opened it, cookies and all, for that long.
+                del credential, facts, body, request
+                _forget_headers(scope)
+            with cancel_on_disconnect(scope, receive):
+                async with exchange as answer:
+                    record.answer = answer
+                    self._limit(scope, answer, route, identity if record.streaming else None)
+                    reply = ClientReply(send, record.answer_headers)
+                    if operation.streaming:
+                        record.failure = await relay_stream(answer, reply, route.times, _framing(route, record))
+                    else:
+                        record.failure = await relay_answer(answer, reply, route.times)
 
     def _prepare_chat(
         self,
         scope: Scope,
         record: RequestRecord,
         route: Route,
+        facts: Facts,
         credential: Credential,
         identity: Identity,
         body: ChatKitBody,
@@ -106,14 +115,21 @@ class Proxy:
             body,
             identity,
             request_id=record.request_id,
-            locale=_first_language(scope["headers"]),
+            locale=facts.language,
             max_metadata=route.max_metadata,
         )
         affinity = bodies.thread_of(body) if route.backend.by_thread else None
-        return self._prepare(scope, record, route, credential, identity, data, affinity=affinity)
+        return self._prepare(scope, record, route, facts, credential, identity, data, affinity=affinity)
 
     async def _pass_through(
-        self, scope: Scope, receive: Receive, send: Send, route: Route, credential: Credential, identity: Identity
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        route: Route,
+        facts: Facts,
+        credential: Credential,
+        identity: Identity,
     ) -> None:
         """Uploads in and downloads out, neither read nor changed, both under a cap."""
         record = record_of(scope)
@@ -121,14 +137,14 @@ class Proxy:
         self._limiter.admit(_user(route, identity), kind, route.allowance)
         length = find_length(scope["headers"], max_body=route.max_body)
         data = b"" if length == 0 else None
-        request = self._prepare(scope, record, route, credential, identity, data, length=length)
-        reply = ClientReply(send, record.answer_headers + INERT)
+        request = self._prepare(scope, record, route, facts, credential, identity, data, length=length)
+        reply = ClientReply(send, record.answer_headers, INERT)
         async with route.backend.exchange(request) as answer:
             record.answer = answer
             self._limit(scope, answer, route, None)
             if data is None:
                 await _upload(receive, answer, route)
-            async with cancel_on_disconnect(scope, receive):
+            with cancel_on_disconnect(scope, receive):
                 record.failure = await relay_opaque(answer, reply, route.times, route.max_answer)
 
     def _limit(self, scope: Scope, answer: Answer, route: Route, user: Identity | None) -> None:
@@ -149,6 +165,7 @@ class Proxy:
         scope: Scope,
         record: RequestRecord,
         route: Route,
+        facts: Facts,
         credential: Credential,
         identity: Identity,
         data: bytes | None,
@@ -174,20 +191,46 @@ class Proxy:
             ours.append((b"x-forwarded-for", record.client.encode()))
         if route.forward_token and credential.token:
             ours.append((b"authorization", b"Bearer " + credential.token))
-        headers = select_request_headers(scope["headers"], route.forwarded) + ours
-        return BackendRequest(method=method, path=path, headers=headers, body=data, length=length, affinity=affinity)
+        if facts.forwarded is None:
+            facts.forwarded = write_lines(select_request_headers(scope["headers"], route.forwarded))
+        if route.forwarded_varying:
+            ours += select_request_headers(scope["headers"], route.forwarded_varying)
+        return BackendRequest(
+            method=method,
+            path=path,
+            headers=ours,
+            lines=facts.forwarded,
+            body=data,
+            length=length,
+            affinity=affinity,
+        )
 
 
-async def read_chatkit(scope: Scope, receive: Receive, route: Route) -> ChatKitBody:
+async def read_chatkit(scope: Scope, receive: Receive, route: Route, facts: Facts) -> ChatKitBody:
     """The client's body, read strictly, and the operation it asks for."""
-    headers = scope["headers"]
+    if not facts.is_chatkit:
+        _check_declared(scope["headers"])
+        facts.language = _first_language(scope["headers"])
+        facts.is_chatkit = True
+    data = take_body(scope, max_body=route.max_body)
+    if data is None:
+        data = await read_body(scope, receive, max_body=route.max_body, timeout=route.body_timeout)
+    return bodies.read_body(data, route.operations, max_depth=route.max_depth)
+
+
+def _check_declared(headers: Headers) -> None:
     try:
         media_type, coding = only_value(headers, b"content-type"), only_value(headers, b"content-encoding")
     except ValueError as exc:
         raise MalformedRequest(str(exc)) from exc
     bodies.check_content_type(media_type, coding)
-    data = await read_body(scope, receive, max_body=route.max_body, timeout=route.body_timeout)
-    return bodies.read_body(data, route.operations, max_depth=route.max_depth)
+
+
+def _forget_headers(scope: Scope) -> None:
+    direct = direct_of(scope)
+    if direct is not None:
+        direct.forget_headers()
+    scope["headers"] = []
 
 
 async def _upload(receive: Receive, answer: Answer, route: Route) -> None:
@@ -210,12 +253,9 @@ async def _upload(receive: Receive, answer: Answer, route: Route) -> None:
         await asyncio.wait((upload, answered))
 
 
-async def _relay(answer: Answer, reply: ClientReply, route: Route, record: RequestRecord) -> GatewayError | None:
-    if not record.streaming:
-        return await relay_answer(answer, reply, route.times)
+def _framing(route: Route, record: RequestRecord) -> frames.ChatKitFraming:
     error_frame = partial(frames.error_frame_for, request_id=record.request_id)
-    framing = frames.ChatKitFraming(max_tail=route.max_event_tail, error_frame=error_frame)
-    return await relay_stream(answer, reply, route.times, framing)
+    return frames.ChatKitFraming(max_tail=route.max_event_tail, error_frame=error_frame)
 
 
 def _user(route: Route, identity: Identity) -> tuple[str, str, str, str | None]:

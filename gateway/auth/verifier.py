@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 
 from cachetools import LRUCache
 
@@ -99,12 +98,27 @@ class Verifier:
             TokenInvalid, TokenExpired: The token is not good here.
             KeysUnavailable: Its issuer's keys cannot be had; nothing is known about the token.
         """
-        digest = sha256(credential.token).digest()
-        identity = self._recall(digest)
-        if identity is not None:
-            self._results["remembered"] += 1
-        else:
-            identity = await self._verify(credential.token, digest)
+        identity = self.recall(credential, accepted)
+        if identity is None:
+            identity = await self._verify(credential.token, credential.digest)
+            check_issuer(identity, accepted)
+        return identity
+
+    def recall(self, credential: Credential, accepted: frozenset[str]) -> Identity | None:
+        """The same for a token that was verified before; None for one that was not, or is not good any more.
+
+        Raises:
+            TokenInvalid: It is good elsewhere.
+        """
+        try:
+            entry = self._cache[credential.digest]
+        except KeyError:
+            return None
+        identity = entry.identity
+        if entry.until <= self._clock() or self._issuers[identity.issuer].keys.keys is not entry.keys:
+            del self._cache[credential.digest]
+            return None
+        self._results["remembered"] += 1
         check_issuer(identity, accepted)
         return identity
 
@@ -121,16 +135,6 @@ class Verifier:
     def unavailable_issuers(self) -> list[str]:
         """Issuers whose users cannot be verified right now."""
         return [name for name, issuer in self._issuers.items() if issuer.keys.missing()]
-
-    def _recall(self, digest: bytes) -> Identity | None:
-        try:
-            entry = self._cache[digest]
-        except KeyError:
-            return None
-        if entry.until <= self._clock() or self._issuers[entry.identity.issuer].keys.keys is not entry.keys:
-            del self._cache[digest]
-            return None
-        return entry.identity
 
     async def examine(self, token: bytes, seen: Examination) -> Identity:
         """Whom a token names. Nothing is remembered; ``seen`` learns how far the token came.

@@ -6,9 +6,10 @@ delivered before a failure is. Knows nothing of HTTP's framing, which is the con
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+from gateway.backends.alarm import TICK, Alarm
 from gateway.errors import GatewayError
 
 Headers = list[tuple[bytes, bytes]]
@@ -35,6 +36,9 @@ class Wire(Protocol):
 class Answer:
     """One answer of a backend: its head, then its body as it comes.
 
+    Args:
+        alarm: The connection's; this answer's until it is complete.
+
     Attributes:
         status: 0 until the head is there.
         headers: Names in lower case.
@@ -45,9 +49,9 @@ class Answer:
     """
 
     __slots__ = (
+        "_alarm",
         "_buffer",
         "_connection",
-        "_deadline",
         "_end",
         "_end_at",
         "_last_at",
@@ -55,8 +59,6 @@ class Answer:
         "_patience",
         "_size",
         "_tap",
-        "_timer",
-        "_timer_at",
         "_waiter",
         "complete",
         "ended_by_close",
@@ -66,21 +68,19 @@ class Answer:
         "status",
     )
 
-    def __init__(self, connection: Wire, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, connection: Wire, loop: asyncio.AbstractEventLoop, alarm: Alarm) -> None:
         self.status = 0
         self.headers: Headers = []
         self.complete = self.ended_by_close = False
         self.failure: GatewayError | None = None
         self._connection = connection
         self._loop = loop
+        self._alarm = alarm
         self._buffer: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[bool] | None = None
         self._tap: Callable[[bytes], bool] | None = None
         self._patience = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._deadline = 0.0
         self._end_at = math.inf
         self._end: Callable[[], GatewayError] | None = None
         self.longest_gap = -1.0
@@ -150,6 +150,10 @@ class Answer:
             if now - self._last_at > self.longest_gap:
                 self.longest_gap = now - self._last_at
             self._last_at = now
+        return self.take()
+
+    def take(self) -> bytes:
+        """What has come since the last call, which may be nothing."""
         data = self._buffer[0] if len(self._buffer) == 1 else b"".join(self._buffer)
         self._buffer.clear()
         # Once complete the connection is no longer this answer's: it may carry somebody else's already.
@@ -168,13 +172,15 @@ class Answer:
         """Break the exchange off; the reader learns it after what has already come."""
         if not self.complete and self.failure is None:
             self.failure = failure
+            self._alarm.clear()
             self._wake()
 
     def close(self) -> None:
         """Nobody reads any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if not self.complete:
+            self._alarm.clear()
+        # It may lead back to this answer: an exchange leaves no cycle for the collector.
+        self._end = None
 
     def put_head(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers
@@ -184,7 +190,7 @@ class Answer:
         if self._tap is not None and self._waiter is not None and not self._waiter.done():
             now = self._loop.time()
             if now < self._end_at:
-                self._deadline = min(now + self._patience, self._end_at)
+                self._alarm.at = min(now + self._patience, self._end_at)
                 if now - self._last_at > self.longest_gap:
                     self.longest_gap = now - self._last_at
                 self._last_at = now
@@ -199,44 +205,23 @@ class Answer:
 
     def finish(self, *, by_close: bool = False) -> None:
         self.complete, self.ended_by_close = True, by_close
+        # Before somebody else's answer has the connection, and the alarm.
+        self._alarm.clear()
         self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(True)
 
-    async def _wait(self, seconds: float) -> bool:
-        """Sleep until woken, or for ``seconds``.
-
-        The timer is left running between calls and looks at the deadline when it fires: a stream of a thousand events
-        a second re-arms it a few times a minute instead of a thousand times a second.
-        """
+    def _wait(self, seconds: float) -> Awaitable[bool]:
+        """Sleep until woken, or for ``seconds``."""
         self._patience = seconds
-        self._deadline = min(self._loop.time() + seconds, self._end_at)
-        if self._timer is not None and self._timer_at > self._deadline:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._arm()
+        self._alarm.set(min(self._loop.time() + seconds, self._end_at), self._ring)
         self._waiter = self._loop.create_future()
-        try:
-            return await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
-    def _arm(self) -> None:
-        self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._waiter is None or self._waiter.done():
-            return
-        # A timer may fire a clock tick early; the difference is not worth another round.
-        now = self._loop.time() + 0.001
-        if now < self._deadline:
-            self._arm()
-        elif self._end is not None and now >= self._end_at:
+    def _ring(self) -> None:
+        if self._end is not None and self._loop.time() + TICK >= self._end_at:
             self.fail(self._end())
-        else:
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(False)

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from gateway.backends.answer import Answer
 from gateway.backends.connection import Connection
-from gateway.backends.pool import Address, BackendLimits, BackendRequest, Pool
+from gateway.backends.pool import Address, BackendLimits, BackendRequest, Pool, write_lines
 from gateway.backends.replicas import Replica, ReplicaSet
 from gateway.backends.standing import Standing
 from gateway.errors import GatewayError
 
-__all__ = ["Address", "BackendClient", "BackendLimits", "BackendRequest", "PoolState", "ReplicaRules"]
+__all__ = ["Address", "BackendClient", "BackendLimits", "BackendRequest", "PoolState", "ReplicaRules", "write_lines"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from typing import Final
 
 import httptools
 
+from gateway.backends.alarm import Alarm
 from gateway.backends.answer import HIGH_WATER, Answer, Headers
 from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError
 
@@ -38,9 +39,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_alarm",
         "_answer",
         "_chunked",
-        "_head_size",
         "_headers",
         "_loop",
         "_on_free",
@@ -51,6 +52,7 @@ class Connection(asyncio.Protocol):
         "_pieces",
         "_received",
         "_sending",
+        "_trailer_bytes",
         "_transport",
         "_until_close",
         "_without_body",
@@ -66,6 +68,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         # Asked once: to ask is a system call, until Python 3.12.
         self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._loop)
         self._on_free = on_free
         self._on_lost = on_lost
         self._on_head = on_head
@@ -74,7 +77,7 @@ class Connection(asyncio.Protocol):
         self._without_body = False
         self._until_close = False
         self._paused = False
-        self._head_size = 0  # bytes of parsed headers
+        self._trailer_bytes = 0
         self._received = 0  # bytes since the request was sent
         self._headers: Headers = []
         self._pieces: list[bytes] = []  # of the body, from the read that is being parsed
@@ -111,9 +114,9 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._answer is not None:
             raise RuntimeError("the connection is not free")
-        self._answer = answer = Answer(self, self._loop)
+        self._answer = answer = Answer(self, self._loop, self._alarm)
         self._without_body, self._until_close = without_body, False
-        self._head_size = self._received = 0
+        self._trailer_bytes = self._received = 0
         self._sending, self._chunked = body is None, chunked
         if body is None or len(body) >= HIGH_WATER:
             self._transport.write(head)
@@ -171,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._break(exc.__context__ if isinstance(exc.__context__, GatewayError) else BackendInvalid(f"{exc}"))
         if self._pieces:
             self._hand_over(answer)
-        # A head that is not complete yet; a complete one is counted header by header, for a body may share its read.
+        # A head that is not complete yet; of a complete one the headers are counted, for a body may share its read.
         if self._answer is answer and not answer.status and self._received > MAX_HEAD:
             self._break(BackendInvalid(f"headers of more than {MAX_HEAD} bytes"))
 
@@ -190,6 +193,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.resume_writing()
+        self._alarm.stop()
         answer, self._answer = self._answer, None
         if answer is not None:
             what = "in the middle of its answer" if answer.status else "before it answered"
@@ -203,31 +207,23 @@ class Connection(asyncio.Protocol):
             raise BackendInvalid("more bytes than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value) + _HEADER_REST
-        if self._head_size > MAX_HEAD:
-            raise BackendInvalid(f"headers of more than {MAX_HEAD} bytes")
-        self._headers.append((name.lower(), value))
+        if self._answer is not None and self._answer.status:
+            # Trailers are not passed on.
+            self._trailer_bytes += len(name) + len(value) + _HEADER_REST
+            if self._trailer_bytes > MAX_HEAD:
+                raise BackendInvalid(f"trailers of more than {MAX_HEAD} bytes")
+        else:
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         headers, self._headers = self._headers, []
+        if self._received > MAX_HEAD:
+            _check_size(headers)
         status = self._parser.get_status_code()
         if status < 200 or self._answer is None:
             return
-        version = self._parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            raise BackendInvalid(f"HTTP/{version}, only 1.0 and 1.1 are understood")
-        if status > 599:
-            raise BackendInvalid(f"status {status}")
-        codings = []
-        is_framed = False
-        for name, value in headers:
-            if name == b"content-length":
-                is_framed = True
-            elif name == b"transfer-encoding":
-                codings.append(value.lower())
-                is_framed = True
-        if codings and codings != [b"chunked"]:
-            raise BackendInvalid(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked is understood")
+        _check_version(self._parser.get_http_version(), status)
+        is_framed = _check_framing(headers)
         self._until_close = not is_framed and status not in _NO_BODY and not self._without_body
         self._answer.put_head(status, headers)
         if self._on_head is not None:
@@ -244,10 +240,11 @@ class Connection(asyncio.Protocol):
         self._pieces.append(data)
 
     def on_message_complete(self) -> None:
-        # Trailers land among the headers; they are not passed on.
-        self._headers = []
         if self._answer is not None and self._answer.status:
             self._complete(reusable=self._parser.should_keep_alive())
+        else:
+            # Trailers of an interim answer are no headers of the one that follows.
+            self._headers = []
 
     def _complete(self, *, reusable: bool) -> None:
         answer, self._answer = self._answer, None
@@ -255,7 +252,6 @@ class Connection(asyncio.Protocol):
             self._hand_over(answer)
             answer.finish(by_close=self._until_close)
         if reusable and self._is_drained():
-            self._parser = httptools.HttpResponseParser(self)
             # The answer may have paused it, and its reader may never come back.
             self.resume_reading()
             self._on_free(self)
@@ -286,3 +282,30 @@ class Connection(asyncio.Protocol):
         pieces, self._pieces = self._pieces, []
         if pieces:
             answer.put(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _check_size(headers: Headers) -> None:
+    if sum(len(name) + len(value) + _HEADER_REST for name, value in headers) > MAX_HEAD:
+        raise BackendInvalid(f"headers of more than {MAX_HEAD} bytes")
+
+
+def _check_version(version: str, status: int) -> None:
+    if version not in ("1.0", "1.1"):
+        raise BackendInvalid(f"HTTP/{version}, only 1.0 and 1.1 are understood")
+    if status > 599:
+        raise BackendInvalid(f"status {status}")
+
+
+def _check_framing(headers: Headers) -> bool:
+    """Does the head say where the answer ends?"""
+    codings = []
+    is_framed = False
+    for name, value in headers:
+        if name == b"content-length":
+            is_framed = True
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+            is_framed = True
+    if codings and codings != [b"chunked"]:
+        raise BackendInvalid(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked is understood")
+    return is_framed

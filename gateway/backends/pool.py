@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.backends.answer import Answer, Headers
 from gateway.backends.connection import Connection
@@ -56,11 +57,11 @@ class BackendLimits:
     max_connections: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BackendRequest:
+class BackendRequest(NamedTuple):
     """One request, ready to be sent; `host` and the framing are added from what is sent.
 
     Attributes:
+        lines: More headers, as `write_lines` writes them.
         body: All of it, or None if `Answer.send` brings it in pieces.
         length: With None: its bytes, if known beforehand.
         affinity: What should always meet the same replica, a thread's id for one; None is at home anywhere.
@@ -72,6 +73,23 @@ class BackendRequest:
     body: bytes | None
     length: int | None = None
     affinity: str | None = None
+    lines: bytes = b""
+
+
+def write_lines(headers: Headers) -> bytes:
+    """Headers as they go out, each with its line end.
+
+    Raises:
+        ValueError: A line end or NUL in one of them would smuggle another header in.
+    """
+    lines = [name + b": " + value for name, value in headers]
+    _check_line(b"".join(lines))
+    return b"\r\n".join([*lines, b""])
+
+
+def _check_line(text: bytes) -> None:
+    if b"\n" in text or b"\r" in text or b"\0" in text:
+        raise ValueError("a header or path towards the backend has a line end or NUL in it")
 
 
 class Pool:
@@ -161,15 +179,11 @@ class Pool:
             connection.abort()
 
     def _head(self, request: BackendRequest) -> bytes:
-        lines = [f"{request.method} ".encode() + request.path + b" HTTP/1.1", b"host: " + self.address.authority]
-        lines += [name + b": " + value for name, value in request.headers]
         length = request.length if request.body is None else len(request.body)
-        lines.append(b"transfer-encoding: chunked" if length is None else b"content-length: %d" % length)
-        # No value smuggles another header in.
-        text = b"".join(lines)
-        if b"\n" in text or b"\r" in text or b"\0" in text:
-            raise ValueError("a header towards the backend has a line end or NUL in it")
-        return b"\r\n".join([*lines, b"", b""])
+        framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
+        ours = write_lines([(b"host", self.address.authority), *request.headers, framing])
+        _check_line(request.path)
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method.encode(), request.path, ours, request.lines)
 
     def _take_idle(self) -> Connection | None:
         now = time.monotonic()

@@ -48,9 +48,11 @@ class Framing(Protocol):
 class Reply(Protocol):
     """What the relay needs of the client's side."""
 
-    async def start(self, status: int, headers: Headers) -> None: ...
+    def start(self, status: int, headers: Headers) -> Awaitable[None]: ...
 
-    async def start_stream(self, headers: Headers) -> None: ...
+    def answer(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]: ...
+
+    def start_stream(self, headers: Headers) -> Awaitable[None]: ...
 
     def write(self, data: bytes) -> Awaitable[None]: ...
 
@@ -81,10 +83,14 @@ async def relay_answer(answer: Answer, reply: Reply, times: RelayTimes) -> Gatew
     Raises:
         GatewayError: It failed before it started.
     """
-    await _require_head(answer, times)
+    if not await answer.wait_for_head(times.first_byte):
+        raise _no_answer(times)
     failure = judge_json(answer.status, _content_type(answer))
     if failure is not None:
         raise failure
+    if answer.complete:
+        await reply.answer(answer.status, answer.headers, answer.take())
+        return None
     return await _relay_bytes(answer, reply, times)
 
 
@@ -93,16 +99,12 @@ async def relay_opaque(answer: Answer, reply: Reply, times: RelayTimes, max_answ
 
     Returns, raises: As `relay_answer`.
     """
-    await _require_head(answer, times)
+    if not await answer.wait_for_head(times.first_byte):
+        raise _no_answer(times)
     declared = next((value for name, value in answer.headers if name == b"content-length"), b"0")
     if len(declared) > 15 or int(declared) > max_answer:
         raise BackendInvalid(f"an answer of {declared!r:.40} bytes, max_answer is {max_answer}")
     return await _relay_bytes(answer, reply, times, max_answer)
-
-
-async def _require_head(answer: Answer, times: RelayTimes) -> None:
-    if not await answer.wait_for_head(times.first_byte):
-        raise _no_answer(times)
 
 
 def _no_answer(times: RelayTimes) -> BackendTimeout:

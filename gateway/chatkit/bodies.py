@@ -8,9 +8,9 @@ text. Knows who the user is only as an `Identity`. Pure.
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -38,16 +38,13 @@ _operation_name = re.compile(r"[a-z_]{1,32}(?:\.[a-z_]{1,32}){1,3}")
 _TOP: Final = frozenset({"type", "params", "metadata"})
 _PARAMS: Final = frozenset({"input"})
 _INPUT: Final = frozenset({"metadata"})
+_MEANINGFUL: Final = _TOP | _PARAMS | _INPUT
 
 _METADATA = Shape({}, unique=True)
 _BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
 
-# An object of a body, in either way of reading; `_names` and `_object` know both.
-_Object = dict[str, Any] | ObjectSpan
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatKitBody:
+class ChatKitBody(NamedTuple):
     """A body that has been read.
 
     Attributes:
@@ -57,7 +54,7 @@ class ChatKitBody:
     """
 
     operation: Operation
-    top: _Object
+    top: dict[str, Any] | ObjectSpan
     text: str = ""
 
 
@@ -94,13 +91,12 @@ def read_body(data: bytes, allowed: frozenset[str], *, max_depth: int = MAX_DEPT
     try:
         check_depth(data, max_depth)
         values = parse_canonical(data)
-        if values is not None and _is_small(values):
-            body = ChatKitBody(operation=_find_operation(values.get("type")), top=values)
+        if values is not None and _is_plain(values):
+            body = ChatKitBody(operation=_find_operation(values["type"]), top=values)
         else:
             body = _read_by_places(decode(data, max_depth=max_depth))
     except ValueError as exc:
         raise MalformedBody(str(exc)) from exc
-    _check_places(body.top)
     if body.operation.name not in allowed:
         raise OperationForbidden(f"{body.operation.name} is not among this route's operations")
     return body
@@ -115,50 +111,27 @@ def enrich(body: ChatKitBody, identity: Identity, *, request_id: str, locale: st
     Raises:
         BodyTooLarge: The client's metadata is larger.
     """
-    theirs = _written_of(body.top) if isinstance(body.top, dict) else _cut_out_of(body.text, body.top)
-    size = len(f"{theirs},".encode()) if theirs else 0
+    top = body.top
+    theirs = _written_of(top) if isinstance(top, dict) else _cut_out_of(body.text, top).encode()
+    size = len(theirs) + 1 if theirs else 0
     if size > max_metadata:
         raise BodyTooLarge(f"client metadata of {size} bytes, max_metadata is {max_metadata}")
-    ours = write_ours(identity, request_id=request_id, locale=locale)
-    metadata = f"{{{theirs},{ours}}}" if theirs else f"{{{ours}}}"
-    if isinstance(body.top, dict):
-        return _put_in(body.top, msgspec.Raw(metadata.encode()))
-    return _edit(body.text, body.top, metadata)
+    ours = write_ours(identity, request_id=request_id, locale=locale).encode()
+    metadata = b"{%b,%b}" % (theirs, ours) if theirs else b"{%b}" % ours
+    return _put_in(top, msgspec.Raw(metadata)) if isinstance(top, dict) else _edit(body.text, top, metadata.decode())
 
 
 def thread_of(body: ChatKitBody) -> str | None:
     """The thread that a body says it is about, for those who keep a thread in one place. It is the client's word, and
     grants nothing. None where it names none: a new thread gets its name from the backend.
     """
-    params = _object(body.top, "params")
-    if params is None or "thread_id" not in _names(params):
-        return None
-    if isinstance(params, dict):
-        thread = params["thread_id"]
+    if isinstance(body.top, dict):
+        thread = body.top["params"].get("thread_id")
     else:
-        member = params.members["thread_id"]
-        thread = json.loads(body.text[member.start : member.end])
+        params = body.top.members["params"].object
+        member = params.members.get("thread_id") if params is not None else None
+        thread = None if member is None else json.loads(body.text[member.start : member.end])
     return thread if isinstance(thread, str) else None
-
-
-# both ways
-
-
-def _names(owner: _Object) -> Collection[str]:
-    return owner if isinstance(owner, dict) else owner.members
-
-
-def _object(owner: _Object, name: str) -> _Object | None:
-    """The member as an object; None if it is something else."""
-    if isinstance(owner, dict):
-        value = owner[name]
-        return value if isinstance(value, dict) else None
-    return owner.members[name].object
-
-
-def _input_of(top: _Object) -> _Object | None:
-    params = _object(top, "params")
-    return _object(params, "input") if params is not None and "input" in _names(params) else None
 
 
 def _find_operation(name: Any) -> Operation:
@@ -170,53 +143,47 @@ def _find_operation(name: Any) -> Operation:
     return operation
 
 
-def _check_places(top: _Object) -> None:
-    """What leads to metadata, and metadata, is an object wherever it stands, and nothing beside it looks like it.
-
-    A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
-    """
-    if "params" not in _names(top):
-        raise MalformedBody("params is missing")
-    _check_members(top, _TOP)
-    params = _object(top, "params")
-    if params is not None:
-        _check_members(params, _PARAMS)
-    given = _input_of(top)
-    if given is not None:
-        _check_members(given, _INPUT)
-
-
-def _check_members(owner: _Object, known: frozenset[str]) -> None:
-    for name in _names(owner):
-        if name in known:
-            if name != "type" and _object(owner, name) is None:
-                raise MalformedBody(f"{name} is no object")
-        elif fold(name) in known:
-            raise MalformedBody(f"a name reads like {fold(name)!r} and is not")
-
-
 # from values
 
 
-def _is_small(top: dict[str, Any]) -> bool:
-    """Are the objects that we look into, and their names, within the bounds of `scan_object`?"""
+def _is_plain(top: dict[str, Any]) -> bool:
+    """Is this what `_check_places` lets pass, within the bounds of `scan_object`? What is not is read by places, where
+    it is found out what is wrong with it."""
     params = top.get("params")
-    given = params.get("input") if isinstance(params, dict) else None
-    inner = given.get("metadata") if isinstance(given, dict) else None
-    for part in (top, params, given, inner, top.get("metadata")):
-        if isinstance(part, dict) and (len(part) > MAX_MEMBERS or max(map(len, part), default=0) > MAX_NAME):
-            return False
-    return True
+    if "type" not in top or not _are_plain(top, _TOP) or type(params) is not dict or not _are_plain(params, _PARAMS):
+        return False
+    given = params.get("input")
+    if given is None:
+        return "input" not in params and _is_metadata(top)
+    return type(given) is dict and _are_plain(given, _INPUT) and _is_metadata(given) and _is_metadata(top)
 
 
-def _written_of(top: dict[str, Any]) -> str:
-    """The client's own metadata, as JSON text without braces."""
-    merged: dict[str, Any] = {}
-    for owner in (_input_of(top), top):
-        if isinstance(owner, dict) and "metadata" in owner:
-            merged |= owner["metadata"]
+def _is_metadata(owner: dict[str, Any]) -> bool:
+    if "metadata" not in owner:
+        return True
+    metadata = owner["metadata"]
+    return type(metadata) is dict and len(metadata) <= MAX_MEMBERS and max(map(len, metadata), default=0) <= MAX_NAME
+
+
+def _are_plain(owner: dict[str, Any], known: frozenset[str]) -> bool:
+    """Are its names few, and is there none that only reads like one that means something?"""
+    names = owner.keys() - known
+    # Their length comes first: a long one would be remembered for good.
+    return len(owner) <= MAX_MEMBERS and max(map(len, names), default=0) <= MAX_NAME and all(map(_is_harmless, names))
+
+
+@lru_cache(maxsize=1024)
+def _is_harmless(name: str) -> bool:
+    """Does a name mean nothing to us in any of the objects that we look into, in any spelling?"""
+    return fold(name) not in _MEANINGFUL
+
+
+def _written_of(top: dict[str, Any]) -> bytes:
+    """The client's own metadata, as JSON without braces."""
+    given = top["params"].get("input") or {}
+    merged = given.get("metadata", {}) | top.get("metadata", {})
     theirs = {name: value for name, value in merged.items() if not is_reserved(name)}
-    return write(theirs)[1:-1].decode() if theirs else ""
+    return write(theirs)[1:-1]
 
 
 def _put_in(top: dict[str, Any], metadata: msgspec.Raw) -> bytes:
@@ -234,14 +201,47 @@ def _read_by_places(text: str) -> ChatKitBody:
     top = scan_object(text, _BODY)
     member = top.members.get("type")
     kind = json.loads(text[member.start : member.end]) if member is not None else None
-    return ChatKitBody(operation=_find_operation(kind), top=top, text=text)
+    operation = _find_operation(kind)
+    _check_places(top)
+    return ChatKitBody(operation=operation, top=top, text=text)
+
+
+def _check_places(top: ObjectSpan) -> None:
+    """What leads to metadata, and metadata, is an object wherever it stands, and nothing beside it looks like it.
+
+    A reader that ignores case (Go's encoding/json, for one) would take ``Params`` for ``params``.
+    """
+    if "params" not in top.members:
+        raise MalformedBody("params is missing")
+    _check_members(top, _TOP)
+    params = top.members["params"].object
+    if params is not None:
+        _check_members(params, _PARAMS)
+    given = _input_of(top)
+    if given is not None:
+        _check_members(given, _INPUT)
+
+
+def _check_members(owner: ObjectSpan, known: frozenset[str]) -> None:
+    for name, member in owner.members.items():
+        if name in known:
+            if name != "type" and member.object is None:
+                raise MalformedBody(f"{name} is no object")
+        elif fold(name) in known:
+            raise MalformedBody(f"a name reads like {fold(name)!r} and is not")
+
+
+def _input_of(top: ObjectSpan) -> ObjectSpan | None:
+    params = top.members["params"].object
+    member = params.members.get("input") if params is not None else None
+    return None if member is None else member.object
 
 
 def _cut_out_of(text: str, top: ObjectSpan) -> str:
     """The client's own metadata, as JSON text without braces, each member as it was written."""
     merged: dict[str, str] = {}
     for owner in (_input_of(top), top):
-        member = owner.members.get("metadata") if isinstance(owner, ObjectSpan) else None
+        member = owner.members.get("metadata") if owner is not None else None
         if member is not None and member.object is not None:
             merged |= _members_of(text, member.object)
     return ",".join(written for name, written in merged.items() if not is_reserved(name))
@@ -253,7 +253,7 @@ def _members_of(text: str, owner: ObjectSpan) -> Mapping[str, str]:
 
 def _edit(text: str, top: ObjectSpan, metadata: str) -> bytes:
     """The edits never overlap: one object lies inside the other, and each edit is inside or beside it."""
-    edits = [_edit_of(owner, metadata) for owner in (top, _input_of(top)) if isinstance(owner, ObjectSpan)]
+    edits = [_edit_of(owner, metadata) for owner in (top, _input_of(top)) if owner is not None]
     pieces = []
     position = 0
     for start, end, replacement in sorted(edits):

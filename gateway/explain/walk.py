@@ -17,7 +17,7 @@ from gateway.auth.verifier import Examination, Verifier, check_issuer
 from gateway.backends.routes import RouteTable
 from gateway.chatkit import bodies
 from gateway.endpoints import allow_get, find_asked_route
-from gateway.entrance import Route, answer_preflight, check_method, enter_route
+from gateway.entrance import Facts, Route, answer_preflight, check_method, enter_route
 from gateway.errors import GatewayError
 from gateway.explain.captures import Given
 from gateway.identity import Credential, Identity
@@ -91,6 +91,7 @@ class Walk:
         self._verifier = verifier
         self._clock = clock
         self._at = "request"
+        self._facts: Facts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         attach(scope, RequestRecord(request_id=REQUEST_ID, started=0.0, method=scope["method"]))
@@ -165,7 +166,7 @@ class Walk:
 
     def _enter(self, scope: Scope, route: Route, how: str) -> None:
         self.found.route = route
-        enter_route(scope, record_of(scope), route)
+        self._facts = enter_route(scope, record_of(scope), route)
         self._tell(f"{route.name}, {how}")
 
     async def _answer_preflight(self, scope: Scope, route: Route, send: Send) -> None:
@@ -249,7 +250,7 @@ class Walk:
         self._tell(f"{digest.user}, as the log names this one")
 
     async def _read_body(self, scope: Scope, receive: Receive, route: Route, identity: Identity) -> None:
-        body = await read_chatkit(scope, receive, route)
+        body = await read_chatkit(scope, receive, route, self._facts)
         operation = body.operation
         self._tell(f"{operation.name}, {'answered with a stream' if operation.streaming else 'answered in JSON'}")
         if operation.name in route.operation_access:

@@ -10,6 +10,7 @@ import binascii
 import os
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
@@ -23,6 +24,12 @@ from gateway.trust.signing_keys import SigningKey
 
 HEADER: Final = b"x-gateway-assertion"
 TYPE: Final = "gateway-assertion+jwt"
+
+# Users at a backend, and targets, whose part of an assertion is kept; some hundred bytes each.
+REMEMBERED: Final = 4096
+
+# Bytes. The query is the client's, and may be as long as a whole head.
+MAX_REMEMBERED_PATH: Final = 256
 
 
 class AssertionMint:
@@ -52,6 +59,8 @@ class AssertionMint:
         self._make_id = make_id
         self._algorithm = ec.ECDSA(hashes.SHA256())
         self._header = _b64(_json({"alg": "ES256", "kid": key.kid, "typ": TYPE}))
+        # Somebody who is signed in makes hundreds of requests.
+        self._caller = lru_cache(maxsize=REMEMBERED)(self._write_caller)
 
     def mint(
         self, identity: Identity, *, audience: str, request_id: str, method: str, path: bytes, body: bytes | None
@@ -64,21 +73,28 @@ class AssertionMint:
             body: As sent; None on a route that streams the body in, where there is no digest.
         """
         now = int(self._clock())
+        digest = b"null" if body is None else b'"%b"' % sha256(body).hexdigest().encode()
+        claims = _CLAIMS % (
+            # By the types too: 1 and True compare equal, and are not the same claim.
+            self._caller(identity, audience, tuple(map(type, identity.extra.values())) if identity.extra else ()),
+            now,
+            now + self._lifetime,
+            self._make_id().encode(),
+            _json(request_id),
+            (_remember_target if len(path) <= MAX_REMEMBERED_PATH else _write_target)(method, path),
+            digest,
+        )
+        signed = self._header + b"." + _b64(claims)
+        return signed + b"." + _b64(self._sign(signed))
+
+    def _write_caller(self, identity: Identity, audience: str, _types: tuple[type, ...]) -> bytes:
+        """The claims that are the same in all assertions for a user at a backend: an object left open."""
         claims: dict[str, Any] = {
             "iss": self._issuer,
             "aud": audience,
             "sub": identity.subject,
             "user_issuer": identity.issuer,
-            "iat": now,
-            "exp": now + self._lifetime,
-            "jti": self._make_id(),
-            "request_id": request_id,
             "roles": identity.roles,
-            "req": {
-                "method": method,
-                "path": path.decode("latin-1"),  # each byte one character, as the backend reads it
-                "sha256": None if body is None else sha256(body).hexdigest(),
-            },
         }
         if identity.name is not None:
             claims["name"] = identity.name
@@ -88,12 +104,23 @@ class AssertionMint:
             claims["tenant"] = identity.tenant
         if identity.extra:
             claims["claims"] = dict(identity.extra)
-        signed = self._header + b"." + _b64(_json(claims))
-        return signed + b"." + _b64(self._sign(signed))
+        return _json(claims)[:-1]
 
     def _sign(self, data: bytes) -> bytes:
         r, s = decode_dss_signature(self._private.sign(data, self._algorithm))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+# Behind the caller's claims: what is of this request alone.
+_CLAIMS: Final = b'%b,"iat":%d,"exp":%d,"jti":"%b","request_id":%b,"req":{%b,"sha256":%b}}'
+
+
+def _write_target(method: str, path: bytes) -> bytes:
+    # Each byte of the path one character, as the backend reads it.
+    return _json({"method": method, "path": path.decode("latin-1")})[1:-1]
+
+
+_remember_target = lru_cache(maxsize=REMEMBERED)(_write_target)
 
 
 # In UTF-8: escapes would double what names in most of the world's scripts take of a header.
@@ -102,4 +129,4 @@ _urlsafe = bytes.maketrans(b"+/", b"-_")
 
 
 def _b64(data: bytes) -> bytes:
-    return binascii.b2a_base64(data, newline=False).translate(_urlsafe, b"=")
+    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_urlsafe)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.errors import Draining, Limited
-from gateway.wire.asgi import App, Message, Receive, Scope, Send
+from gateway.wire.asgi import App, Message, Receive, Scope, Send, direct_of
 from gateway.wire.audit import is_refusal, write_refusal
 from gateway.wire.record import RequestRecord, attach
 from gateway.wire.trace import Trace, find_trace
@@ -76,7 +76,8 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         ids, traces = [], []
-        for name, value in scope["headers"]:
+        direct = direct_of(scope)
+        for name, value in scope["headers"] if direct is None else direct.varying:
             if name == b"x-request-id":
                 ids.append(value)
             elif name == b"traceparent":
@@ -108,12 +109,13 @@ class AccessLog:
         finally:
             ended, ended_by = self._clock(), record.ended_by
             self._on_end(record, ended, ended_by)
-            # The scope may live as long as the client's connection; the backend's need not.
-            record.answer = None
             if record.failure is not None or scope["path"] not in self._quiet_paths:
                 self._write(record, ended)
             if is_refusal(record, ended_by):
                 write_refusal(record)
+            # The scope may live as long as the client's connection, the backend need not; and an error leads back here
+            # by its traceback: a request leaves no cycle for the collector.
+            record.answer = record.failure = None
 
     def _write(self, record: RequestRecord, ended: float) -> None:
         share = self.sample_successes
@@ -155,6 +157,8 @@ def write_line(level: int, fields: Mapping[str, Any]) -> None:
         now = time.time()
         name = logging.getLevelName(level)
         vars(line).update(_RECORD, levelno=level, levelname=name, created=now, msecs=now % 1 * 1000, fields=fields)
+        # A reason may quote somebody; nothing else does.
+        line.is_plain = "reason" not in fields
         logger.handle(line)
 
 

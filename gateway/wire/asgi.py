@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any, Final, Protocol
 
 Headers = list[tuple[bytes, bytes]]
@@ -14,15 +15,37 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _DIRECT: Final = "gateway.direct"
 
+# Lower case. What differs from one request of a page to the next; whatever else it says it says again.
+VARYING: Final = frozenset({b"content-length", b"traceparent", b"tracestate", b"x-request-id"})
+
+
+# In the start of an answer: its body is sent in the same turn of the loop, and the head can wait for it.
+BODY_FOLLOWS: Final = "gateway.body_follows"
+
+
+class _Done:
+    """What has been done already: to await it takes no time, and no call of Python's."""
+
+    # Static: from Python 3.14 on a class binds a `partial` like a method, and 3.13 warns of it at each use.
+    __await__ = staticmethod(partial(iter, ()))  # an iterator will do
+
+
+DONE: Final = _Done()
+
 
 class Direct(Protocol):
     """A request's connection, asked directly: what `receive` tells too, for the price of a call instead of a task.
 
     Attributes:
         task: In which the request is answered.
+        varying: Of the request's headers those in `VARYING`.
+        memory: For what an app finds out from the others alone. Requests whose others are the same, letter for letter,
+            have it in common, whoever sends them; it may be gone at any time.
     """
 
     task: asyncio.Task[None] | None
+    varying: Headers
+    memory: dict[Any, Any]
 
     def take_body(self) -> bytes | None:
         """The whole body, if it is there already."""
@@ -33,19 +56,26 @@ class Direct(Protocol):
     def call_when_gone(self, callback: Callable[[], None] | None) -> None:
         """Tell once when the client goes away before its answer is complete; None takes that back."""
 
+    def forget_headers(self) -> None:
+        """Nothing of the request's headers is needed any more, by this request or the next."""
+
 
 def offer_direct(scope: Scope, direct: Direct) -> None:
-    """For a server. The ASGI specification leaves `extensions` to servers and apps that know of each other."""
-    scope["extensions"] = {_DIRECT: direct}
+    """For a server; an app that does not know of it is served all the same."""
+    scope[_DIRECT] = direct
 
 
-def task_of(scope: Mapping[str, Any]) -> asyncio.Task[Any] | None:
-    """In which this request is answered."""
-    direct = direct_of(scope)
-    return asyncio.current_task() if direct is None else direct.task
+def withdraw_direct(scope: Scope) -> None:
+    """When the request is over: its scope and its connection need not keep each other."""
+    scope.pop(_DIRECT, None)
 
 
 def direct_of(scope: Mapping[str, Any]) -> Direct | None:
     """None under a server that is not ours: everything then goes through `receive`."""
-    extensions = scope.get("extensions")
-    return extensions.get(_DIRECT) if extensions else None
+    return scope.get(_DIRECT)
+
+
+def task_of(scope: Mapping[str, Any]) -> asyncio.Task[Any] | None:
+    """In which this request is answered."""
+    direct = scope.get(_DIRECT)
+    return asyncio.current_task() if direct is None else direct.task

@@ -10,10 +10,10 @@ Sources: the ASGI specification, HTTP 2.3; RFC 9112 sections 6 and 7; RFC 9110 s
 import asyncio
 import http
 import math
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol
 
-from gateway.wire.asgi import Headers, Message, Scope
+from gateway.wire.asgi import BODY_FOLLOWS, DONE, Headers, Message, Scope
 
 # Bytes of a body that may wait for the app before the socket is no longer read.
 HIGH_WATER: Final = 64 * 1024
@@ -44,6 +44,8 @@ class Wire(Protocol):
 
     def on_answered(self) -> None: ...
 
+    def forget_headers(self) -> None: ...
+
 
 class Exchange:
     """One request and its answer.
@@ -54,6 +56,7 @@ class Exchange:
         complete: All of the answer is out.
         gone: The client is, or cannot be answered any more.
         task: What answers.
+        varying, memory: As `Direct` has them.
         end_at: When the answer has to be out, in the loop's time; the client gets one `write_timeout` more.
     """
 
@@ -62,7 +65,6 @@ class Exchange:
         "_chunked",
         "_ended",
         "_expects_continue",
-        "_fixed_headers",
         "_head",
         "_is_old",
         "_is_whole",
@@ -75,21 +77,31 @@ class Exchange:
         "end_at",
         "gone",
         "keep_alive",
+        "memory",
         "scope",
         "started",
         "task",
+        "varying",
     )
 
     def __init__(
-        self, wire: Wire, scope: Scope, *, fixed_headers: Headers, keep_alive: bool, expects_continue: bool
+        self,
+        wire: Wire,
+        scope: Scope,
+        *,
+        varying: Headers,
+        memory: dict[Any, Any],
+        keep_alive: bool,
+        expects_continue: bool,
     ) -> None:
         self.scope = scope
+        self.varying = varying
+        self.memory = memory
         self.keep_alive = keep_alive
         self.started = self.complete = self.gone = False
         self.task: asyncio.Task[None] | None = None
         self.end_at = math.inf
         self._wire = wire
-        self._fixed_headers = fixed_headers
         self._expects_continue = expects_continue
         self._is_old = scope["http_version"] == "1.0"
         self._without_body = scope["method"] == "HEAD"
@@ -118,16 +130,23 @@ class Exchange:
             await self._news
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
-        """The head of the answer, then its body; waits while the client does not keep up."""
+    def send(self, message: Message) -> Awaitable[None]:
+        """The head of the answer, then its body; to be awaited, for a client that does not keep up."""
         if self._wire.is_full and not self.gone:
-            await self._wire.wait_writable()
-        if self.gone:
-            return
-        if self.started:
+            return self._send_later(message)
+        if self.started and not self.gone:
             self._write_body(message.get("body", b""), more=message.get("more_body", False))
-        else:
+        elif not self.gone:
             self._write_head(message["status"], message.get("headers", ()))
+            if BODY_FOLLOWS not in message:
+                # With the first piece of the body if that comes in the same turn of the loop, and by itself if not.
+                self._wire.loop.call_soon(self.flush_head)
+        return DONE
+
+    async def _send_later(self, message: Message) -> None:
+        while self._wire.is_full and not self.gone:
+            await self._wire.wait_writable()
+        await self.send(message)
 
     # the same, asked directly
 
@@ -139,6 +158,10 @@ class Exchange:
 
     def end_in(self, seconds: float) -> None:
         self.end_at = self._wire.loop.time() + seconds
+
+    def forget_headers(self) -> None:
+        self.memory = {}
+        self._wire.forget_headers()
 
     def call_when_gone(self, callback: Callable[[], None] | None) -> None:
         self._on_gone = callback
@@ -190,14 +213,10 @@ class Exchange:
         self._without_body = self._without_body or status in _NO_BODY
         # The rest of the request's body will not be read, nor what comes behind it.
         self.keep_alive = self.keep_alive and self._is_whole
-        lines = []
-        declared = None
-        for name, value in (*self._fixed_headers, *headers):
-            lines.append(b"%b: %b" % (name, value))
-            if name == b"content-length":
-                declared = value
-        if declared is not None:
-            self._left = int(declared)
+        lines = [name + b": " + value for name, value in headers]
+        length = dict(headers).get(b"content-length")
+        if length is not None:
+            self._left = int(length)
         elif not self._without_body:
             # RFC 9112 section 6.1: never a transfer coding towards HTTP/1.0; there the end of the connection is it.
             self._chunked = not self._is_old
@@ -211,9 +230,7 @@ class Exchange:
         if b"\n" in text or b"\r" in text or b"\0" in text:
             raise ValueError("a header of the answer has a line end or NUL in it")
         self.started = True
-        # It goes out with the first piece of the body if that comes in the same turn of the loop, and by itself if not.
         self._head = b"\r\n".join([_STATUS_LINES[status], *lines, b"", b""])
-        self._wire.loop.call_soon(self.flush_head)
 
     def flush_head(self) -> None:
         """Send the head now, if it waits for a body that may not come."""

@@ -19,9 +19,11 @@ _REASONS = {
 
 
 class Framing(NamedTuple):
-    """What follows a head: is there a body, and does the client wait for leave to send it?"""
+    """What a head says about the body behind it: does it come in chunks, has it a length, and does the client wait for
+    leave to send it?"""
 
-    has_body: bool
+    is_chunked: bool
+    has_length: bool
     expects_continue: bool
 
 
@@ -32,24 +34,20 @@ def check_framing(headers: Headers, version: str) -> Framing:
         headers: Names in lower case, repeats kept.
         version: As the parser says it, such as ``1.1``.
 
-    Returns:
-        What follows.
-
     Raises:
         MalformedRequest: A version that is neither 1.0 nor 1.1, more than one `Host` (or none in HTTP/1.1), a repeated
             or accompanied `Content-Length`, a transfer coding other than one `chunked`, or any in HTTP/1.0.
     """
     if version not in ("1.0", "1.1"):
         raise MalformedRequest(f"HTTP/{version}, only 1.0 and 1.1 are understood")
-    hosts = 0
-    lengths: list[bytes] = []
+    hosts = lengths = 0
     codings: list[bytes] = []
     expects_continue = False
     for name, value in headers:
         if name == b"host":
             hosts += 1
         elif name == b"content-length":
-            lengths.append(value)
+            lengths += 1
         elif name == b"transfer-encoding":
             codings.append(value.strip(b" ").lower())
         elif name == b"expect":
@@ -57,12 +55,16 @@ def check_framing(headers: Headers, version: str) -> Framing:
             expects_continue = version == "1.1" and value.strip(b" \t").lower() == b"100-continue"
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise MalformedRequest(f"{hosts} Host headers, expected one")
-    if len(lengths) > 1 or (lengths and codings):
+    if lengths > 1 or (lengths and codings):
         raise MalformedRequest("more than one statement of the body's length")
     if codings and (codings != [b"chunked"] or version == "1.0"):
         raise MalformedRequest(f"transfer-encoding {b', '.join(codings)!r:.80}, only chunked in HTTP/1.1 is understood")
-    has_body = bool(codings) or (bool(lengths) and lengths[0].strip(b"0") != b"")
-    return Framing(has_body, has_body and expects_continue)
+    return Framing(bool(codings), bool(lengths), expects_continue)
+
+
+def is_empty(length: bytes) -> bool:
+    """Does this `Content-Length`, checked by the parser, say that there is no body? Noughts may be many."""
+    return length.strip(b"0") == b""
 
 
 def build_refusal(error: GatewayError) -> bytes:

@@ -63,11 +63,14 @@ _PLAIN_FIELDS = frozenset(
 )
 
 
+_NO_FIELDS: dict[str, Any] = {}
+
+
 def configure_logging(style: Literal["json", "console"], level: str) -> None:
     """Send every logger of this process through one handler."""
     handler = TurnHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if style == "json" else ConsoleFormatter())
-    handler.addFilter(lambda record: str(record.msg) not in _SAID_ALREADY)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     # What no line shows need not be found out for each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
@@ -77,6 +80,10 @@ def configure_logging(style: Literal["json", "console"], level: str) -> None:
     logging.getLogger(AUDIT).setLevel(logging.INFO)
     for name in ("uvicorn", "uvicorn.error", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return str(record.msg) not in _SAID_ALREADY
 
 
 _quick = msgspec.json.Encoder()
@@ -136,8 +143,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "event": _message(record),
-            **_fields(record),
         }
+        _add_fields(line, record)
         if record.exc_info:
             line["exception"] = redact(self.formatException(record.exc_info))
         return _write(line)
@@ -147,7 +154,9 @@ class ConsoleFormatter(logging.Formatter):
     """``12:00:00 info request status=200``, with a traceback below, indented, if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
-        pairs = [f"{name}={_show(value)}" for name, value in _fields(record).items()]
+        fields: dict[str, Any] = {}
+        _add_fields(fields, record)
+        pairs = [f"{name}={_show(value)}" for name, value in fields.items()]
         line = " ".join([_time(record)[11:19], record.levelname.lower(), _escape(_message(record)), *pairs])
         if not record.exc_info:
             return line
@@ -155,12 +164,14 @@ class ConsoleFormatter(logging.Formatter):
         return "\n".join([line, *below])
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
+def _add_fields(line: dict[str, Any], record: logging.LogRecord) -> None:
     """What is known, each value cut: a stranger's bytes must not become megabytes of log."""
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return {
-        name: value if name in _PLAIN_FIELDS else _tame(value) for name, value in fields.items() if value is not None
-    }
+    if getattr(record, "is_plain", False):
+        line |= record.fields  # type: ignore[attr-defined]  # whoever says so has set them
+        return
+    for name, value in getattr(record, "fields", _NO_FIELDS).items():
+        if value is not None:
+            line[name] = value if name in _PLAIN_FIELDS else _tame(value)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -21,15 +21,16 @@ import sys
 import termios
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httptools
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadersTooLarge, InternalError, MalformedRequest, RequestTimeout
-from gateway.wire.asgi import App, Headers, Scope, offer_direct
+from gateway.wire.asgi import App, Headers, Scope, offer_direct, withdraw_direct
 from gateway.wire.exchange import Exchange
-from gateway.wire.framing import build_refusal, check_framing
+from gateway.wire.framing import build_refusal
+from gateway.wire.heads import Head, Heads
 
 logger = logging.getLogger("gateway.server")
 
@@ -67,6 +68,14 @@ class _Reading(Enum):
 _HEAD, _BODY, _NOTHING = _Reading
 
 
+class _Target(NamedTuple):
+    """A request's target, and what it was split into."""
+
+    url: bytes
+    path: bytes
+    query: bytes
+
+
 class _Pipelined(Exception):
     """A request behind one that is still running. Browsers and proxies do not do that; RFC 9112 section 9.3.2."""
 
@@ -77,8 +86,8 @@ class ClientProtocol(asyncio.Protocol):
     Args:
         app: What answers.
         limits: What the connection may cost.
-        state: The server's: `connections` and `tasks`, to which this adds and from which it removes itself;
-            `default_headers` for every answer.
+        heads: The server's.
+        state: The server's: `connections` and `tasks`, to which this adds and from which it removes itself.
 
     Attributes:
         loop: The event loop that the connection lives in.
@@ -94,17 +103,19 @@ class ClientProtocol(asyncio.Protocol):
         "_early",
         "_exchange",
         "_has_body_data",
-        "_headers",
+        "_head",
+        "_heads",
         "_is_paused",
         "_limits",
         "_max_head",
         "_max_headers",
-        "_parsed",
         "_parser",
         "_parts",
+        "_raw",
         "_reading",
         "_received",
         "_state",
+        "_target",
         "_timer",
         "_untaken",
         "_url",
@@ -116,7 +127,13 @@ class ClientProtocol(asyncio.Protocol):
     )
 
     def __init__(
-        self, *, app: App, limits: ServerLimits, state: ServerState, loop: asyncio.AbstractEventLoop | None = None
+        self,
+        *,
+        app: App,
+        limits: ServerLimits,
+        heads: Heads,
+        state: ServerState,
+        loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.transport: asyncio.Transport
         self.is_full = False
@@ -124,20 +141,22 @@ class ClientProtocol(asyncio.Protocol):
         self._limits = limits
         self._max_head = limits.max_head
         self._max_headers = limits.max_headers
+        self._heads = heads
         self._state = state
         self.loop = loop or asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
-        self._addresses: dict[str, Any] = {}
+        self._addresses: Scope = {}  # what is the same in the scope of each request
         self._exchange: Exchange | None = None
         self._reading = _HEAD
         self._early = b""  # of the next request, while an answer is under way
         self._received = 0  # bytes of a head that is not complete yet
-        self._parsed = 0  # bytes of the parts of a request that the parser has given
-        self._parts = 0  # headers and trailers
+        self._parts = 0  # headers of the request under way
         self._around_body = 0  # bytes of reads that brought nothing of the body they belong to
         self._has_body_data = False  # in the read under way
         self._url = b""
-        self._headers: Headers = []
+        self._raw: Headers = []  # as the parser gives them: of a head, then of trailers
+        self._head: Head | None = None  # of the last request
+        self._target: _Target | None = None
         self._is_paused = False
         self._writable: asyncio.Future[None] | None = None
         self._deadline = math.inf
@@ -155,6 +174,9 @@ class ClientProtocol(asyncio.Protocol):
         self._state.connections.add(self)  # type: ignore[arg-type]  # uvicorn names its own protocols only
         is_tls = transport.get_extra_info("sslcontext") is not None
         self._addresses = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "root_path": "",
             "scheme": "https" if is_tls else "http",
             "client": _address(transport.get_extra_info("peername")),
             "server": _address(transport.get_extra_info("sockname")),
@@ -188,6 +210,11 @@ class ClientProtocol(asyncio.Protocol):
             if self._is_answering():
                 self._hold(data)
                 return
+            if len(data) > self._max_head:
+                # A head is judged when it is complete: nobody makes us parse more than we would take.
+                self.data_received(data[: self._max_head])
+                self.data_received(data[self._max_head :])
+                return
             self._received += len(data)
         try:
             self._parser.feed_data(data)
@@ -218,53 +245,50 @@ class ClientProtocol(asyncio.Protocol):
         if self._is_answering():
             raise _Pipelined
         self._disarm_write_timer()
-        self._parsed = self._parts = self._around_body = 0
+        self._around_body = 0
         self._url = b""
-        self._headers = []
+        self._raw = []
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._parts += 1
-        self._parsed += len(name) + len(value) + _HEADER_REST
-        if self._parts > self._max_headers or self._parsed > self._max_head:
-            raise HeadersTooLarge(f"more than {self._max_headers} headers or {self._max_head} bytes of them")
-        # Behind the body the parser gives trailers by the same name: whoever filtered the head in front of us has not
-        # seen them.
-        if self._reading is _HEAD:
-            self._headers.append((name.lower(), value))
+        self._raw.append((name, value))
 
     def on_headers_complete(self) -> None:
-        parser, headers = self._parser, self._headers
-        self._headers = []
+        parser, raw = self._parser, self._raw
+        self._raw = []
         method: bytes = parser.get_method()
         version: str = parser.get_http_version()
-        self._count(len(method) + _LINE_REST)
-        framing = check_framing(headers, version)
-        if framing.has_body and parser.should_upgrade():
+        self._parts = len(raw)
+        if self._parts > self._max_headers or self._received > self._max_head:
+            self._check_size(method, raw)
+        head = self._head
+        if head is None or not head.is_again(raw, version):
+            head = self._head = self._heads.find(raw, version)
+        headers, varying, has_body = head.read(raw)
+        if has_body and parser.should_upgrade():
             raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
-        path, query = split_target(self._url)
+        target = self._target
+        if target is None or target.url != self._url:
+            target = self._target = _Target(self._url, *split_target(self._url))
         scope: Scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            **self._addresses,
             "http_version": version,
             "method": method.decode("ascii"),
-            "root_path": "",
             # Not decoded: what a proxy in front has filtered is what is matched here. `/%6Civez` is not `/livez`.
-            "path": path.decode("ascii"),
-            "raw_path": path,
-            "query_string": query,
+            "path": target.path.decode("ascii"),
+            "raw_path": target.path,
+            "query_string": target.query,
             "headers": headers,
-            **self._addresses,
         }
         self._exchange = exchange = Exchange(
             self,
             scope,
-            fixed_headers=self._state.default_headers,
+            varying=varying,
+            memory=head.memory,
             keep_alive=version != "1.0" and parser.should_keep_alive(),
-            expects_continue=framing.expects_continue,
+            expects_continue=has_body and head.framing.expects_continue,
         )
         offer_direct(scope, exchange)
         self._reading = _BODY
@@ -279,6 +303,8 @@ class ClientProtocol(asyncio.Protocol):
             self._exchange.put_body(data)
 
     def on_message_complete(self) -> None:
+        if self._raw:
+            self._count_trailers()
         self._reading = _HEAD
         if self._exchange is not None:
             self._exchange.end_body()
@@ -319,6 +345,9 @@ class ClientProtocol(asyncio.Protocol):
         else:
             self._close_in(self._limits.keep_alive)
 
+    def forget_headers(self) -> None:
+        self._head = None
+
     def shutdown(self) -> None:
         """The server stops: close now, or after the answer under way."""
         if self._exchange is not None and not (self._exchange.complete or self._exchange.gone):
@@ -344,7 +373,7 @@ class ClientProtocol(asyncio.Protocol):
             self._state.tasks.discard(exchange.task)
             exchange.task = None
         # It leads back to the exchange: a request leaves no cycle for the collector.
-        exchange.scope.pop("extensions", None)
+        withdraw_direct(exchange.scope)
 
     # limits
 
@@ -412,10 +441,18 @@ class ClientProtocol(asyncio.Protocol):
         if self._around_body > self._max_head:
             self._refuse(HeadersTooLarge(f"trailers of more than {self._max_head} bytes"))
 
-    def _count(self, size: int) -> None:
-        self._parsed += size
-        if self._parsed > self._limits.max_head:
-            raise HeadersTooLarge(f"head of more than {self._limits.max_head} bytes")
+    def _check_size(self, method: bytes, raw: Headers) -> None:
+        """For a head that may be too large, unless what came with it is its body."""
+        size = len(method) + len(self._url) + _LINE_REST + _size_of(raw)
+        if len(raw) > self._max_headers or size > self._max_head:
+            raise HeadersTooLarge(f"more than {self._max_headers} headers or a head of {self._max_head} bytes")
+
+    def _count_trailers(self) -> None:
+        """They are dropped: whoever filtered the head in front of us has not seen them. Together with the headers they
+        may be as many, and by themselves as large."""
+        trailers, self._raw = self._raw, []
+        if self._parts + len(trailers) > self._max_headers or _size_of(trailers) > self._max_head:
+            raise HeadersTooLarge(f"more than {self._max_headers} headers and trailers, or {self._max_head} bytes")
 
     # time
 
@@ -476,6 +513,10 @@ class ClientProtocol(asyncio.Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+
+
+def _size_of(headers: Headers) -> int:
+    return sum(len(name) + len(value) + _HEADER_REST for name, value in headers)
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes]:

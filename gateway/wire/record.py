@@ -89,9 +89,9 @@ class RequestRecord:
         return self.streaming and isinstance(self.failure, ClientDisconnected)
 
     def fields(self, ended: float) -> dict[str, Any]:
-        """The log line. ``ended`` is monotonic seconds; durations come out in milliseconds."""
+        """The log line: what is known. ``ended`` is monotonic seconds; durations come out in milliseconds."""
         failure = self.failure
-        return {
+        fields = {
             "request_id": self.request_id,
             "trace_id": self.trace.trace_id if self.trace else None,
             "route": self.route,
@@ -100,13 +100,16 @@ class RequestRecord:
             "credential": self.credential,
             "status": 499 if isinstance(failure, ClientDisconnected) else self.status,
             "ended_by": self.ended_by,
-            "code": failure.code if failure else None,
-            "source": failure.source if failure else None,
-            "reason": str(failure) if failure else None,
-            "first_byte_ms": _milliseconds(self.first_byte, self.started),
-            "duration_ms": _milliseconds(ended, self.started),
+            "first_byte_ms": None if self.first_byte is None else round((self.first_byte - self.started) * 1000, 2),
+            "duration_ms": round((ended - self.started) * 1000, 2),
             "bytes_out": self.bytes_out,
         }
+        if failure is not None:
+            fields |= {"code": failure.code, "source": failure.source, "reason": str(failure)}
+        # Of most lines everything is known, and to find that out takes less than to look at each.
+        return (
+            {name: value for name, value in fields.items() if value is not None} if None in fields.values() else fields
+        )
 
 
 @lru_cache(maxsize=4096)
@@ -122,7 +125,3 @@ def record_of(scope: Mapping[str, Any]) -> RequestRecord:
     """The record of the request that ``scope`` (ASGI) belongs to."""
     record: RequestRecord = scope[_KEY]
     return record
-
-
-def _milliseconds(end: float | None, start: float) -> float | None:
-    return None if end is None else round((end - start) * 1000, 2)

@@ -7,7 +7,7 @@ Rules: every answer carries the request's own headers (cross-origin permission);
 from collections.abc import Awaitable
 
 from gateway.wire.answers import STREAM_HEADERS
-from gateway.wire.asgi import Headers, Send
+from gateway.wire.asgi import BODY_FOLLOWS, Headers, Send
 from gateway.wire.headers import keep_private, select_answer_headers
 
 # Whatever an opaque route hands out runs nowhere: it is served from the gateway's origin, next to the user's cookie.
@@ -22,27 +22,35 @@ class ClientReply:
 
     Args:
         send: The request's.
-        headers: Go on this answer whatever it is.
+        headers: Go on this answer whatever it is: `Vary`, beside the backend's, and others that no backend may send.
+        fixed: Take the place of the backend's of these names.
     """
 
-    __slots__ = ("_headers", "_send")
+    __slots__ = ("_fixed", "_headers", "_send")
 
-    def __init__(self, send: Send, headers: Headers) -> None:
+    def __init__(self, send: Send, headers: Headers, fixed: Headers | None = None) -> None:
         self._send = send
         self._headers = headers
+        self._fixed = fixed
 
-    async def start(self, status: int, headers: Headers) -> None:
+    def start(self, status: int, headers: Headers) -> Awaitable[None]:
         """The head of an answer in one piece. What one user may see no shared cache may keep."""
-        kept = keep_private(select_answer_headers(headers))
-        if status in (204, 304):
-            # Their length, if they name one, is that of a body which does not come. RFC 9110 section 8.6.
-            kept = [pair for pair in kept if pair[0] != b"content-length"]
-        await self._start(status, kept)
+        return self._send(
+            {"type": "http.response.start", "status": status, "headers": self._one_piece(status, headers)}
+        )
 
-    async def start_stream(self, headers: Headers) -> None:
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        """A whole answer, out in one write."""
+        kept = self._one_piece(status, headers)
+        await self._send({"type": "http.response.start", "status": status, "headers": kept, BODY_FOLLOWS: True})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    def start_stream(self, headers: Headers) -> Awaitable[None]:
         """The head of an event stream."""
         kept = [pair for pair in select_answer_headers(headers) if pair[0] not in _SET_ON_STREAMS]
-        await self._start(200, STREAM_HEADERS + kept)
+        return self._send(
+            {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS + kept + self._headers}
+        )
 
     def write(self, data: bytes) -> Awaitable[None]:
         """A piece of the body, out at once; waits while the client does not keep up."""
@@ -52,8 +60,12 @@ class ClientReply:
         """The last piece."""
         return self._send({"type": "http.response.body", "body": data, "more_body": False})
 
-    async def _start(self, status: int, headers: Headers) -> None:
-        # Of `Vary` both keep theirs: each names what it looked at.
-        ours = [name for name, _ in self._headers if name != b"vary"]
-        kept = [pair for pair in headers if pair[0] not in ours] if ours else headers
-        await self._send({"type": "http.response.start", "status": status, "headers": kept + self._headers})
+    def _one_piece(self, status: int, headers: Headers) -> Headers:
+        kept = keep_private(select_answer_headers(headers))
+        if status in (204, 304):
+            # Their length, if they name one, is that of a body which does not come. RFC 9110 section 8.6.
+            kept = [pair for pair in kept if pair[0] != b"content-length"]
+        if self._fixed:
+            names = {name for name, _ in self._fixed}
+            kept = [pair for pair in kept if pair[0] not in names] + self._fixed
+        return kept + self._headers

@@ -28,18 +28,28 @@ async def read_body(scope: Scope, receive: Receive, *, max_body: int, timeout: f
         RequestTimeout: It did not come in time.
         ClientDisconnected: The client left before it was complete.
     """
-    find_length(scope["headers"], max_body=max_body)
-    direct = direct_of(scope)
-    body = direct.take_body() if direct is not None else None
+    body = take_body(scope, max_body=max_body)
     if body is not None:
-        if len(body) > max_body:
-            raise BodyTooLarge(f"body of more than {max_body} bytes")
         return body
+    find_length(scope["headers"], max_body=max_body)
     try:
         async with asyncio.timeout(timeout):
             return b"".join([chunk async for chunk in _chunks(receive, max_body)])
     except TimeoutError as exc:
         raise RequestTimeout(f"body not complete within {timeout:.0f} s") from exc
+
+
+def take_body(scope: Scope, *, max_body: int) -> bytes | None:
+    """The whole body if it is there already, else None.
+
+    Raises:
+        BodyTooLarge: It is more than ``max_body`` bytes.
+    """
+    direct = direct_of(scope)
+    body = direct.take_body() if direct is not None else None
+    if body is not None and len(body) > max_body:
+        raise BodyTooLarge(f"body of {len(body)} bytes, max_body is {max_body}")
+    return body
 
 
 async def stream_body(
@@ -92,7 +102,7 @@ def find_length(headers: Headers, *, max_body: int) -> int | None:
     return 0
 
 
-class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel_on_disconnect(scope, receive):``
+class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``with cancel_on_disconnect(scope, receive):``
     """Cancel what runs inside when the client goes away, and raise ClientDisconnected in its place.
 
     Built like `asyncio.timeout`: no task group, so that errors come out as they are. Our own server calls; under
@@ -110,14 +120,14 @@ class cancel_on_disconnect:  # noqa: N801  # used as a verb: ``async with cancel
         self._cancelling = 0
         self._gone = False
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         self._cancelling = self._task.cancelling() if self._task else 0
         if self._direct is not None:
             self._direct.call_when_gone(self._cancel)
         else:
             self._watcher = asyncio.create_task(self._watch())
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._direct is not None:

@@ -15,7 +15,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
@@ -25,6 +25,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from gateway.wire.asgi import App
+from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol, ServerLimits
 
 __all__ = ["DrainTimes", "DrainableApp", "DrainingServer", "ServerLimits", "build_server", "open_socket"]
@@ -50,7 +51,7 @@ class DrainTimes:
 class DrainableApp(Protocol):
     """An ASGI app that can be told about the end."""
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]: ...
 
     def start_drain(self) -> None: ...
 
@@ -120,6 +121,7 @@ class _Protocols:
 
     def __init__(self, app: App, limits: ServerLimits) -> None:
         self.limits = limits
+        self.heads = Heads()
         self._app = app
 
     def __call__(
@@ -130,7 +132,7 @@ class _Protocols:
         app_state: object,
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> ClientProtocol:
-        return ClientProtocol(app=self._app, limits=self.limits, state=server_state, loop=_loop)
+        return ClientProtocol(app=self._app, limits=self.limits, heads=self.heads, state=server_state, loop=_loop)
 
 
 class DrainingServer(uvicorn.Server):
@@ -178,6 +180,10 @@ class DrainingServer(uvicorn.Server):
         """From now on: for new connections, and for the end."""
         for protocols in (self._protocols, *(others for _, others in self._others)):
             protocols.limits = limits
+            # They hold what was found out by the settings of before.
+            protocols.heads.clear()
+        for connection in self.server_state.connections:
+            connection.forget_headers()  # type: ignore[union-attr]  # ours, as `_Protocols` makes no others
         self._times = times
         self.config.timeout_graceful_shutdown = _net_below(times)
 

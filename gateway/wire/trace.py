@@ -11,8 +11,7 @@ Source: W3C Trace Context, sections 3.2 (traceparent) and 4.3 (how to pass it on
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Version ff is forbidden, and so are ids of zeros. A version above ours may have more behind the flags.
 _TRACEPARENT: Final = re.compile(
@@ -24,8 +23,7 @@ _SAMPLED: Final = 1
 _KNOWN: Final = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class Trace(NamedTuple):
     """One request's place in a trace.
 
     Attributes:
@@ -47,7 +45,7 @@ class Trace:
 
     def header(self) -> bytes:
         """The `traceparent` for the backend."""
-        return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}".encode()
+        return b"00-%b-%b-%02x" % (self.trace_id.encode(), self.span_id.encode(), self.flags)
 
 
 def find_trace(

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pytest
+
 import gateway
-from tests.support.scripted import Exchange
-from tests.together.test_streams import CREATE, PROGRESS, edge, until
+from tests.support.scripted import Exchange, json_answer
+from tests.together.test_streams import CREATE, LIST, PROGRESS, edge, until
 
 GATEWAY = str(Path(gateway.__file__).parent)
 
@@ -106,6 +108,44 @@ async def test_a_stream_is_one_task(tmp_path: Path) -> None:
         left = await until(lambda: not open_tasks() - before)
 
     assert (during, left) == (Counter({"ClientProtocol._answer": 20}), True)
+
+
+@pytest.mark.parametrize("request_body", [LIST, CREATE, b"{"], ids=["json", "stream", "refused"])
+async def test_a_request_leaves_nothing_for_the_collector(tmp_path: Path, request_body: bytes) -> None:
+    """What it made is freed with its last step. Cycles would pile up by thousands, and cost more than the request."""
+    count = 50
+
+    async def script(exchange: Exchange) -> None:
+        if request_body == CREATE:
+            await exchange.start_stream()
+            await exchange.send_chunk(PROGRESS)
+            await exchange.send_chunk(b"")
+        else:
+            await json_answer()(exchange)
+
+    async with edge(tmp_path, script) as (_, page):
+
+        async def ask(times: int) -> None:
+            for _ in range(times):
+                assert (await page.client.send(page.request(request_body))).status_code in (200, 400)
+
+        await ask(5)
+        gc.collect()
+        gc.disable()
+        try:
+            before = things()
+            await ask(count)
+            left = things() - before
+        finally:
+            gc.enable()
+
+    assert max(left.values(), default=0) < count / 5, left
+
+
+def things() -> Counter[str]:
+    """Objects in memory whose classes are the gateway's own."""
+    kinds = [type(thing) for thing in gc.get_objects()]
+    return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("gateway."))
 
 
 def calls_of_this_process() -> tuple[int, int]:

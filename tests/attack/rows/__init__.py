@@ -2,6 +2,7 @@
 
 from tests.attack.row import Attack
 from tests.attack.rows import (
+    again,
     assertion,
     bodies,
     claims,
@@ -29,7 +30,7 @@ SECTIONS: dict[str, list[Attack]] = {
     "Claims": claims.ROWS,
     "Keys": keys.ROWS,
     "Headers": [*headers.ROWS, *exchanges.ROWS],
-    "Cookies and credentials": [*cookies.ROWS, *credentials.ROWS],
+    "Cookies and credentials": [*cookies.ROWS, *credentials.ROWS, *again.ROWS],
     "Cross-site": cross_site.ROWS,
     "Paths": paths.ROWS,
     "Framing": [*framing.ROWS, *connections.ROWS],

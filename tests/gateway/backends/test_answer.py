@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.backends.alarm import Alarm
 from gateway.backends.answer import Answer
 
 
@@ -31,7 +32,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 def answer_on(loop: Loop) -> Answer:
-    answer = Answer(Wire(), loop)
+    answer = Answer(Wire(), loop, Alarm(loop))
     answer.end_in(3600.0, lambda: pytest.fail("not that late"))
     return answer
 

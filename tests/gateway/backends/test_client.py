@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.backends.alarm import Alarm
 from gateway.backends.answer import HIGH_WATER, Answer
 from gateway.backends.client import BackendClient, BackendRequest
 from gateway.errors import BackendBusy, BackendInterrupted, BackendInvalid, BackendTimeout, BackendUnavailable, Draining
@@ -56,7 +57,7 @@ async def test_a_slow_reader_of_one_answer_holds_up_no_other() -> None:
 async def test_an_old_reader_does_not_touch_the_next_answer() -> None:
     """A complete answer no longer owns its connection: reading it late resumes nothing."""
     connection = PausedWire()
-    answer = Answer(connection, asyncio.get_running_loop())
+    answer = Answer(connection, loop := asyncio.get_running_loop(), Alarm(loop))
     answer.put_head(200, [])
     answer.put(bytes(HIGH_WATER + 1))
     answer.finish()
@@ -511,3 +512,15 @@ async def test_a_backend_that_does_not_read_holds_the_sender_up() -> None:
             stop.set()
             with pytest.raises(BackendInterrupted):
                 await asyncio.wait_for(send_forever(answer), 2)
+
+
+@pytest.mark.parametrize("trailer", [b"x-late: 1", b"transfer-encoding: chunked"])
+async def test_trailers_of_an_interim_answer_are_not_headers_of_the_next(trailer: bytes) -> None:
+    """They are dropped like any others, and say nothing of where the answer ends."""
+    interim = b"HTTP/1.1 110 Soon\r\ntransfer-encoding: chunked\r\n\r\n0\r\n" + trailer + b"\r\n\r\n"
+    async with world(says(interim, b"HTTP/1.1 200 OK\r\nx-own: 1\r\n\r\nhello", close=True)) as (_, client):
+        async with client.exchange(build_request()) as answer:
+            assert await answer.wait_for_head(2)
+            headers = answer.headers
+        assert headers == [(b"x-own", b"1")]
+        assert await fetch(client) == (200, b"hello")

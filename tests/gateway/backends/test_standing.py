@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from gateway.backends.alarm import Alarm
 from gateway.backends.answer import Answer
 from gateway.backends.connection import Connection
 from gateway.backends.standing import Standing, judge_exchange
@@ -140,7 +141,7 @@ async def test_what_an_exchange_says_of_its_replica(
 ) -> None:
     """Its deaths, its nonsense, its silence and its own word; neither a bug that came with a request nor who left."""
     nothing = Connection(on_free=lambda _: None, on_lost=lambda _: None)
-    answer = Answer(nothing, asyncio.get_running_loop())
+    answer = Answer(nothing, loop := asyncio.get_running_loop(), Alarm(loop))
     if status:
         answer.put_head(status, [])
     if failure is not None:

@@ -65,6 +65,9 @@ class RememberingReply:
     async def start(self, status: int, headers: Headers) -> None:
         self.calls.append(("start", status))
 
+    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+        self.calls += [("start", status), ("end", body)]
+
     async def start_stream(self, headers: Headers) -> None:
         self.calls.append(("start_stream",))
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +151,21 @@ def test_the_depth_is_a_setting(depth: int, good: bool) -> None:
     else:
         with pytest.raises(MalformedBody, match="deeper than 10"):
             read_body(body, frozenset({"threads.list"}), max_depth=10)
+
+
+@pytest.mark.parametrize("place", ["top", "params", "input"])
+def test_a_refused_name_is_not_remembered(place: str) -> None:
+    """As long as a body may be, and a thousand of them: a gigabyte that anybody signed in could have kept."""
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            bad = {f"{place}{number}{'n' * 200_000}": 1}
+            params = {"input": bad} if place == "input" else bad if place == "params" else {}
+            body = {"type": "items.list", "params": params} | (bad if place == "top" else {})
+            with pytest.raises(MalformedBody):
+                read_body(json.dumps(body, separators=(",", ":")).encode(), ALL)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000

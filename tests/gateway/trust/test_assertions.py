@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -145,3 +147,37 @@ def test_each_assertion_has_an_id_of_its_own_that_nobody_can_guess() -> None:
 def test_it_travels_in_the_gateways_own_header() -> None:
     """Lower case, as ASGI gives names; under the prefix that is stripped from clients."""
     assert HEADER == b"x-gateway-assertion"
+
+
+def test_a_long_target_is_not_remembered() -> None:
+    """The query is the client's: 4,096 of 30 KB each would be a quarter of a gigabyte."""
+    maker = AssertionMint(issuer="https://chat.test", key=KEY, lifetime=30)
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            path = b"/chatkit?%d" % number + b"x" * 30_000
+            maker.mint(ALICE, audience="support", request_id="r-1", method="POST", path=path, body=BODY)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 1_000_000
+
+
+def test_claims_that_compare_equal_are_not_taken_for_each_other() -> None:
+    """To Python 1 is True; to a backend it is another claim."""
+    maker = mint_of()
+    claims = []
+    for level in (1, True):
+        alice = replace(ALICE, extra={"level": level})
+        signed = maker.mint(alice, audience="support", request_id="r-1", method="POST", path=b"/", body=BODY)
+        claims.append(claims_of(signed)["claims"]["level"])
+
+    assert [type(level) for level in claims] == [int, bool]
+
+
+def test_a_person_with_many_tokens_is_served_as_fast_as_one_with_few() -> None:
+    """A page may get a new token for every request: they must not all land in one slot of what is remembered."""
+    tokens = [replace(ALICE, expires_at=float(number)) for number in range(4096)]
+
+    assert len({hash(token) for token in tokens}) > 4000

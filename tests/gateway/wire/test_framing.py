@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.errors import GatewayError, HeadersTooLarge, MalformedRequest, RequestTimeout
-from gateway.wire.framing import build_refusal, check_framing
+from gateway.wire.framing import Framing, build_refusal, check_framing
 
 HOST = (b"host", b"gateway")
 LENGTH = (b"content-length", b"5")
@@ -52,6 +52,19 @@ def test_an_unclear_head_is_refused(headers: list[tuple[bytes, bytes]], version:
         check_framing(headers, version)
 
     assert str(caught.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("headers", "framing"),
+    [
+        ([HOST], Framing(False, False, False)),
+        ([HOST, LENGTH], Framing(False, True, False)),
+        ([HOST, CHUNKED, (b"expect", b" 100-Continue")], Framing(True, False, True)),
+    ],
+)
+def test_what_follows_the_head(headers: list[tuple[bytes, bytes]], framing: Framing) -> None:
+    """A length, chunks, or nothing; and whether the client waits."""
+    assert check_framing(headers, "1.1") == framing
 
 
 @pytest.mark.parametrize("error", [MalformedRequest("secret"), HeadersTooLarge("secret"), RequestTimeout("secret")])

@@ -79,7 +79,7 @@ async def test_a_disconnect_cancels_what_runs_inside() -> None:
     seen: list[str] = []
 
     async def work() -> None:
-        async with cancel_on_disconnect({}, channel([part(), DISCONNECT])):
+        with cancel_on_disconnect({}, channel([part(), DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
@@ -97,7 +97,7 @@ async def test_a_disconnect_cancels_what_runs_inside() -> None:
 async def test_what_ends_by_itself_is_left_alone() -> None:
     """No cancellation, and the watcher is gone."""
     before = asyncio.all_tasks()
-    async with cancel_on_disconnect({}, channel([])):
+    with cancel_on_disconnect({}, channel([])):
         await asyncio.sleep(0)
     await asyncio.sleep(0)
 
@@ -106,16 +106,15 @@ async def test_what_ends_by_itself_is_left_alone() -> None:
 
 async def test_an_error_inside_comes_out_as_it_is() -> None:
     """Not wrapped in a group, not replaced."""
-    with pytest.raises(TokenInvalid, match="as it is"):
-        async with cancel_on_disconnect({}, channel([])):
-            raise TokenInvalid("as it is")
+    with pytest.raises(TokenInvalid, match="as it is"), cancel_on_disconnect({}, channel([])):
+        raise TokenInvalid("as it is")
 
 
 async def test_an_error_raised_while_cleaning_up_wins() -> None:
     """What goes wrong on the way out of a cancelled exchange is not hidden."""
 
     async def work() -> None:
-        async with cancel_on_disconnect({}, channel([DISCONNECT])):
+        with cancel_on_disconnect({}, channel([DISCONNECT])):
             try:
                 await asyncio.Event().wait()
             finally:
@@ -135,7 +134,7 @@ async def test_a_cancellation_from_outside_stays_one(also_gone: bool) -> None:
         return DISCONNECT
 
     async def work() -> None:
-        async with cancel_on_disconnect({}, receive):
+        with cancel_on_disconnect({}, receive):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -152,8 +151,9 @@ async def test_a_timeout_around_it_still_works() -> None:
     """Scopes nest: the outer one's cancellation is not taken for the client's."""
 
     async def work() -> None:
-        async with asyncio.timeout(0.01), cancel_on_disconnect({}, channel([])):
+        with cancel_on_disconnect({}, channel([])):
             await asyncio.Event().wait()
 
     with pytest.raises(TimeoutError):
-        await work()
+        async with asyncio.timeout(0.01):
+            await work()

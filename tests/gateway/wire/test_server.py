@@ -1,5 +1,6 @@
 """The end of the process, told to a real one: not ready first, streams finish, exit 0; a second signal ends it."""
 
+import asyncio
 import inspect
 import signal
 import socket
@@ -8,10 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
-from gateway.wire.server import DrainingServer, open_socket
+from gateway.wire.asgi import direct_of
+from gateway.wire.server import DrainingServer, DrainTimes, ServerLimits, build_server, open_socket
 from tests.support.raw import connected, request
 
 # The gateway's own server around an app that streams until `end_streams`, and says on /readyz what it was told.
@@ -190,3 +193,49 @@ def test_open_socket_speaks_both_protocols() -> None:
     """A host with a colon is an IPv6 address."""
     with open_socket("127.0.0.1", 0, 16) as four, open_socket("::1", 0, 16) as six:
         assert (four.family, six.family) == (socket.AF_INET, socket.AF_INET6)
+
+
+class Nowhere(asyncio.Transport):
+    """A client that says nothing and takes everything."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: object) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_after_a_reload_no_connection_remembers_the_settings_of_before() -> None:
+    """Nor keeps them: what was found out leads to the routes and backends that it was found out for."""
+    seen = []
+
+    class App:
+        def start_drain(self) -> None: ...
+
+        def end_streams(self) -> None: ...
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            direct = direct_of(scope)
+            assert direct is not None
+            seen.append(dict(direct.memory))
+            direct.memory["settings"] = "of before"
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    limits = ServerLimits(max_head=1024, max_headers=10, head_timeout=5, keep_alive=5, write_timeout=5)
+    times = DrainTimes(delay=0, timeout=1)
+    server = build_server(App(), limits=limits, times=times, on_ready=lambda: None)
+    server.config.load()
+    make: Any = server.config.http_protocol_class
+    connection = make(config=server.config, server_state=server.server_state, app_state={})
+    connection.connection_made(Nowhere())
+    for reload in (False, True, False):
+        connection.data_received(request("/a"))
+        await asyncio.sleep(0)
+        if reload:
+            server.take(limits=limits, times=times)
+    connection.connection_lost(None)
+
+    assert seen == [{}, {"settings": "of before"}, {}]

@@ -1,0 +1,112 @@
+"""Headers that have been heard before, and what was found out from them.
+
+Most requests of a page have the headers of the one before, letter for letter but for a length and an id or two. What
+follows from headers alone is then known already: where the request ends, which credential it has, which of them go on.
+It is remembered for a connection's last request, and for the latest heads of all connections: a proxy in front sends
+each request of a page over another one.
+
+Rules: only what is the same to the letter is taken for the same; few and short heads are kept, in memory alone; what is
+found out stands in here, whether it still holds (a token's end, a revoked key) is asked at every request.
+"""
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from gateway.wire.asgi import VARYING, Headers
+from gateway.wire.framing import Framing, check_framing, is_empty
+
+# Heads that are kept: of as many users, for each uses one browser. About 8 KB each, 25 with many small headers.
+CAPACITY: Final = 1000
+
+# Bytes of names and values. A head with a token of 1.5 KB has some 3 KB; a stranger's could have ten times that.
+MAX_KEPT: Final = 4096
+
+# As browsers, proxies and HTTP/2 gateways spell them. In another spelling they are taken for headers that do not vary,
+# and such a head is not found again.
+_SPELLINGS: Final = VARYING | {name.title() for name in VARYING}
+
+
+class Head:
+    """The headers of one request.
+
+    Args:
+        raw: As the parser gave them.
+        version: The request's.
+
+    Attributes:
+        framing: What they say about the body.
+        memory: For the app, as `Direct` has it.
+
+    Raises:
+        MalformedRequest: It is not clear from them where the request ends.
+    """
+
+    __slots__ = ("_headers", "_length_at", "_raw", "_varying_at", "_version", "framing", "memory")
+
+    def __init__(self, raw: Headers, version: str) -> None:
+        self._raw, self._version = raw, version
+        self._headers = headers = [(name.lower(), value) for name, value in raw]
+        self._varying_at = [index for index, (name, _) in enumerate(headers) if name in VARYING]
+        self.framing: Framing = check_framing(headers, version)
+        lengths = [index for index in self._varying_at if headers[index][0] == b"content-length"]
+        self._length_at = lengths[0] if lengths else None
+        self.memory: dict[Any, Any] = {}
+
+    def is_again(self, raw: Headers, version: str) -> bool:
+        """Are these the same, but for the values of those that vary?"""
+        mine = self._raw
+        if len(raw) != len(mine) or version != self._version:
+            return False
+        expected = mine.copy()
+        for index in self._varying_at:
+            if raw[index][0] != mine[index][0]:
+                return False
+            expected[index] = raw[index]
+        return raw == expected
+
+    def read(self, raw: Headers) -> tuple[Headers, Headers, bool]:
+        """What a request with these headers has, names in lower case: all of them, those that vary, and a body?
+
+        Args:
+            raw: Of the request; `is_again` holds.
+        """
+        headers = self._headers.copy()
+        for index in self._varying_at:
+            headers[index] = (headers[index][0], raw[index][1])
+        length_at = self._length_at
+        has_body = self.framing.is_chunked or (length_at is not None and not is_empty(raw[length_at][1]))
+        return headers, [headers[index] for index in self._varying_at], has_body
+
+
+class Heads:
+    """The latest heads of all connections."""
+
+    def __init__(self, *, capacity: int = CAPACITY, max_kept: int = MAX_KEPT) -> None:
+        self._capacity = capacity
+        self._max_kept = max_kept
+        self._heads: OrderedDict[tuple[tuple[bytes, bytes], ...], Head] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def find(self, raw: Headers, version: str) -> Head:
+        """The head for these headers, new if they are.
+
+        Raises:
+            MalformedRequest: As `Head`.
+        """
+        key = tuple([pair for pair in raw if pair[0] not in _SPELLINGS])
+        head = self._heads.get(key)
+        if head is not None and head.is_again(raw, version):
+            self._heads.move_to_end(key)
+            return head
+        head = Head(raw, version)
+        if sum([len(name) + len(value) for name, value in raw]) <= self._max_kept:
+            self._heads[key] = head
+            if len(self._heads) > self._capacity:
+                self._heads.popitem(last=False)
+        return head
+
+    def clear(self) -> None:
+        """Forget everything: what was found out may be so no longer."""
+        self._heads.clear()
