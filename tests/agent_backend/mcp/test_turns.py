@@ -141,7 +141,7 @@ async def test_the_token_is_in_no_input_item_trace_or_log(
     alice = context_of("alice", token=CANARY)
     with tool_server(guarded=identity == "header") as mcp_server:
         mcp_server.tokens[CANARY] = "alice"
-        choice = choice_of(mcp_server, identity=identity, call_timeout=0.3)
+        choice = choice_of(mcp_server, identity=identity, call_timeout=2.0)
         async with servers_of(choice) as mcp:
             server = build_server(engine, model, mcp, run_config=run_config)
             first = await stream(server, alice, "Do it all.")
