@@ -41,12 +41,13 @@ class Head:
         MalformedRequest: It is not clear from them where the request ends.
     """
 
-    __slots__ = ("_headers", "_length_at", "_raw", "_varying_at", "_version", "framing", "memory")
+    __slots__ = ("_headers", "_length_at", "_raw", "_varying_at", "_varying_names", "_version", "framing", "memory")
 
     def __init__(self, raw: Headers, version: str) -> None:
         self._raw, self._version = raw, version
         self._headers = headers = [(name.lower(), value) for name, value in raw]
         self._varying_at = [index for index, (name, _) in enumerate(headers) if name in VARYING]
+        self._varying_names = [raw[index][0] for index in self._varying_at]
         self.framing: Framing = check_framing(headers, version)
         lengths = [index for index in self._varying_at if headers[index][0] == b"content-length"]
         self._length_at = lengths[0] if lengths else None
@@ -54,15 +55,18 @@ class Head:
 
     def is_again(self, raw: Headers, version: str) -> bool:
         """Are these the same, but for the values of those that vary?"""
-        mine = self._raw
-        if len(raw) != len(mine) or version != self._version:
+        if not self.is_alike(raw, version):
             return False
-        expected = mine.copy()
+        expected = self._raw.copy()
         for index in self._varying_at:
-            if raw[index][0] != mine[index][0]:
-                return False
             expected[index] = raw[index]
         return raw == expected
+
+    def is_alike(self, raw: Headers, version: str) -> bool:
+        """Are these as many, and is what varies in the same places? If the others are the same too, all of them are."""
+        if len(raw) != len(self._raw) or version != self._version:
+            return False
+        return [raw[index][0] for index in self._varying_at] == self._varying_names
 
     def read(self, raw: Headers) -> tuple[Headers, Headers, bool]:
         """What a request with these headers has, names in lower case: all of them, those that vary, and a body?
@@ -97,7 +101,7 @@ class Heads:
         """
         key = tuple([pair for pair in raw if pair[0] not in _SPELLINGS])
         head = self._heads.get(key)
-        if head is not None and head.is_again(raw, version):
+        if head is not None and head.is_alike(raw, version):
             self._heads.move_to_end(key)
             return head
         head = Head(raw, version)
