@@ -39,7 +39,7 @@ class Identity:
 
     issuer: str
     subject: str
-    # The rest counts when two are compared; one person has few at a time, and a hash is made at every request.
+    # What a hash leaves out counts all the same when two are compared; a hash is made at every request.
     name: str | None = field(default=None, hash=False)
     email: str | None = field(default=None, hash=False)
     roles: tuple[str, ...] = field(default=(), hash=False)

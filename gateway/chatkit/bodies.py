@@ -9,7 +9,6 @@ text. Knows who the user is only as an `Identity`. Pure.
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -168,14 +167,9 @@ def _is_metadata(owner: dict[str, Any]) -> bool:
 def _are_plain(owner: dict[str, Any], known: frozenset[str]) -> bool:
     """Are its names few, and is there none that only reads like one that means something?"""
     names = owner.keys() - known
-    # Their length comes first: a long one would be remembered for good.
-    return len(owner) <= MAX_MEMBERS and max(map(len, names), default=0) <= MAX_NAME and all(map(_is_harmless, names))
-
-
-@lru_cache(maxsize=1024)
-def _is_harmless(name: str) -> bool:
-    """Does a name mean nothing to us in any of the objects that we look into, in any spelling?"""
-    return fold(name) not in _MEANINGFUL
+    # Their length comes first: what is folded is remembered.
+    is_bounded = len(owner) <= MAX_MEMBERS and max(map(len, names), default=0) <= MAX_NAME
+    return is_bounded and _MEANINGFUL.isdisjoint(map(fold, names))
 
 
 def _written_of(top: dict[str, Any]) -> bytes:

@@ -166,10 +166,11 @@ class ConsoleFormatter(logging.Formatter):
 
 def _add_fields(line: dict[str, Any], record: logging.LogRecord) -> None:
     """What is known, each value cut: a stranger's bytes must not become megabytes of log."""
+    fields: dict[str, Any] = getattr(record, "fields", _NO_FIELDS)
     if getattr(record, "is_plain", False):
-        line |= record.fields  # type: ignore[attr-defined]  # whoever says so has set them
+        line |= fields
         return
-    for name, value in getattr(record, "fields", _NO_FIELDS).items():
+    for name, value in fields.items():
         if value is not None:
             line[name] = value if name in _PLAIN_FIELDS else _tame(value)
 
