@@ -29,7 +29,6 @@ from gateway.trust.signing_keys import SigningKey
 from gateway.wire.access_log import AccessLog, peer_of
 from gateway.wire.asgi import App, Receive, Scope, Send
 from gateway.wire.forwarded import find_client
-from gateway.wire.guard import DrainGuard
 from gateway.wire.record import RequestRecord
 from gateway.wire.rescue import Rescue
 from gateway.wire.trace import find_trace
@@ -89,11 +88,11 @@ class Gateway:
         self._retired: list[BackendClient] = []
         self._refreshing: dict[KeySource, asyncio.Task[None]] = {}
         self._reload = asyncio.Lock()
-        self._guard = DrainGuard(self._enter)
+        self._rescue = Rescue(self._enter, stream_error=error_frame_for)
         tracing = settings.tracing
         self._spans = build_spans(tracing.endpoint) if tracing.endpoint is not None else None
         self._log = AccessLog(
-            Rescue(self._guard, stream_error=error_frame_for),
+            self._rescue,
             quiet_paths=frozenset(QUIET_PATHS),
             find_client=lambda scope: find_client(peer_of(scope), scope["headers"], self.runtime.trusted_proxies),
             find_trace=partial(find_trace, has_spans=self._spans is not None, sample=tracing.sample),
@@ -115,7 +114,7 @@ class Gateway:
         """Time is up: every stream gets its last event now, and whoever is still sending an answer."""
         for backend in (*self.runtime.backends.values(), *self._retired):
             backend.end_exchanges(Draining("the gateway is shutting down"))
-        asyncio.get_running_loop().call_later(LAST_WORDS, self._guard.end_all)
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._rescue.end_all)
 
     async def reload(self, settings: Settings) -> None:
         """Serve by ``settings`` from the next request on; requests under way keep what they began with.

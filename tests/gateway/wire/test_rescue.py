@@ -1,5 +1,6 @@
 """Where every exception ends."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from gateway.errors import (
     BackendUnavailable,
     BodyTooLarge,
     ClientDisconnected,
+    Draining,
     GatewayError,
     InternalError,
     TokenInvalid,
@@ -40,7 +42,7 @@ async def run(
     scope: Scope = {"type": "http"}
     attach(scope, record)
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
         for message in begun:
             record.status = message.get("status", record.status)
             await send(message)
@@ -119,3 +121,65 @@ async def test_other_scopes_pass() -> None:
     await Rescue(app, stream_error=frame)({"type": "lifespan"}, silent, Sent())
 
     assert seen == ["lifespan"]
+
+
+class Waiting:
+    """Requests that wait for ever, under one `Rescue`."""
+
+    def __init__(self) -> None:
+        self.rescue = Rescue(self._wait, stream_error=frame)
+        self.sent = Sent()
+        self.record = RequestRecord(request_id="req-12345678", started=0, method="POST")
+
+    async def start(self) -> asyncio.Task[None]:
+        scope: Scope = {"type": "http"}
+        attach(scope, self.record)
+        running = asyncio.create_task(self.rescue(scope, silent, self.sent))
+        await asyncio.sleep(0)
+        return running
+
+    @staticmethod
+    async def _wait(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_request_that_has_had_its_time_is_told_so() -> None:
+    """Its cancellation becomes an answer like every other error's."""
+    waiting = Waiting()
+    running = await waiting.start()
+    waiting.rescue.end_all()
+    await running
+
+    assert (waiting.sent[0]["status"], waiting.sent.json()["code"]) == (503, "draining")
+    assert isinstance(waiting.record.failure, Draining)
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_cancellation_of_somebody_else_stays_one(together: bool) -> None:
+    """The server's own deadline, by itself or together with ours."""
+    waiting = Waiting()
+    running = await waiting.start()
+    running.cancel()
+    if together:
+        waiting.rescue.end_all()
+
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert waiting.sent == []
+
+
+async def test_what_has_ended_is_forgotten() -> None:
+    """Ending all afterwards cancels nobody: one task may carry many requests."""
+    record = RequestRecord(request_id="req-12345678", started=0, method="POST")
+    scope: Scope = {"type": "http"}
+    attach(scope, record)
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(0)
+
+    rescue = Rescue(app, stream_error=frame)
+    await rescue(scope, silent, Sent())
+    rescue.end_all()
+    await asyncio.sleep(0)
+
+    assert record.failure is None
