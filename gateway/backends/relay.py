@@ -244,7 +244,8 @@ async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing
         while True:
             wait = min(times.heartbeat, times.idle - pump.silent)
             data = await answer.read(wait, pump.take)
-            if await pump.finish():
+            if pump.is_held_up:
+                await pump.finish()
                 continue
             if data == b"":
                 break
@@ -299,15 +300,18 @@ class _Pump:
             return False
         return self._unfinished is None
 
-    async def finish(self) -> bool:
-        """Finish the last write. False if there was nothing to finish."""
+    @property
+    def is_held_up(self) -> bool:
+        """The last write was not finished: nothing more is taken before `finish`."""
+        return self._unfinished is not None or self._failure is not None
+
+    async def finish(self) -> None:
+        """Finish the last write."""
         if self._failure is not None:
             raise self._failure
-        if self._unfinished is None:
-            return False
         unfinished, self._unfinished = self._unfinished, None
-        await unfinished
-        return True
+        if unfinished is not None:
+            await unfinished
 
 
 def _begin(work: Awaitable[None]) -> Awaitable[None] | None:

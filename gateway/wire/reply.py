@@ -7,7 +7,7 @@ Rules: every answer carries the request's own headers (cross-origin permission);
 from collections.abc import Awaitable
 
 from gateway.wire.answers import STREAM_HEADERS
-from gateway.wire.asgi import BODY_FOLLOWS, Headers, Send
+from gateway.wire.asgi import BODY_FOLLOWS, DONE, Headers, Send
 from gateway.wire.headers import keep_private, select_answer_headers
 
 # Whatever an opaque route hands out runs nowhere: it is served from the gateway's origin, next to the user's cookie.
@@ -39,11 +39,15 @@ class ClientReply:
             {"type": "http.response.start", "status": status, "headers": self._one_piece(status, headers)}
         )
 
-    async def answer(self, status: int, headers: Headers, body: bytes) -> None:
+    def answer(self, status: int, headers: Headers, body: bytes) -> Awaitable[None]:
         """A whole answer, out in one write."""
         kept = self._one_piece(status, headers)
-        await self._send({"type": "http.response.start", "status": status, "headers": kept, BODY_FOLLOWS: True})
-        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        head = self._send({"type": "http.response.start", "status": status, "headers": kept, BODY_FOLLOWS: True})
+        return self.end(body) if head is DONE else self._end_after(head, body)
+
+    async def _end_after(self, head: Awaitable[None], body: bytes) -> None:
+        await head
+        await self.end(body)
 
     def start_stream(self, headers: Headers) -> Awaitable[None]:
         """The head of an event stream."""

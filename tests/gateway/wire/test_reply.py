@@ -1,7 +1,11 @@
 """The client's side of one answer."""
 
+import asyncio
+from collections.abc import Awaitable
+
 import pytest
 
+from gateway.wire.asgi import DONE, Message
 from gateway.wire.reply import ClientReply
 from tests.gateway.wire.test_answers import Sent
 
@@ -27,6 +31,37 @@ async def test_an_answer_in_one_piece() -> None:
         },
         {"type": "http.response.body", "body": b"ab", "more_body": True},
         {"type": "http.response.body", "body": b"c", "more_body": False},
+    ]
+
+
+@pytest.mark.parametrize("keeps_up", [True, False])
+async def test_a_whole_answer(keeps_up: bool) -> None:
+    """Head and body, one behind the other; for a client that does not keep up the body waits for the head."""
+    sent, took = Sent(), asyncio.Event()
+
+    def send(message: Message) -> Awaitable[None]:
+        if not keeps_up:
+            return send_later(message)
+        sent.append(message)
+        return DONE
+
+    async def send_later(message: Message) -> None:
+        await took.wait()
+        sent.append(message)
+
+    async def answer() -> None:
+        await ClientReply(send, CORS).answer(200, [(b"content-length", b"2")], b"ab")
+
+    answering = asyncio.create_task(answer())
+    await asyncio.sleep(0)
+    before = len(sent)
+    took.set()
+    await answering
+
+    assert before == (2 if keeps_up else 0)
+    assert [(message["type"], message.get("body")) for message in sent] == [
+        ("http.response.start", None),
+        ("http.response.body", b"ab"),
     ]
 
 
