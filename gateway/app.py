@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Router
 from gateway.auth.key_source import KeySource
 from gateway.backends.client import BackendClient
 from gateway.chatkit.frames import HEARTBEAT, error_frame_for
-from gateway.errors import Draining
+from gateway.errors import Draining, GatewayError
 from gateway.limits import Limiter
 from gateway.metrics import gauges
 from gateway.metrics.counters import Counters
@@ -142,6 +142,10 @@ class Gateway:
         """New settings were taken, or refused."""
         self._is_reloaded = taken
         self._counters.reloads["taken" if taken else "refused"] += 1
+
+    def note_refusal(self, error: GatewayError) -> None:
+        """The server refused what never became a request."""
+        self._counters.note_refusal(error)
 
     def read_metrics(self) -> Reading:
         """All that is counted and all that can be seen, at this moment."""

@@ -133,6 +133,7 @@ def _build(
         limits=limits_of(settings.server),
         times=times_of(settings.server),
         on_ready=begin_all,
+        on_refused=gateway.note_refusal,
         backlog=settings.server.backlog,
         tls=certificate.context if certificate is not None else None,
     )

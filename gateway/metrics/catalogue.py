@@ -55,7 +55,7 @@ def _histogram(name: str, meaning: str, *labels: str, buckets: tuple[float, ...]
 METRICS: Final[Sequence[Metric]] = (
     _counter(
         "gateway_requests_total",
-        "Requests that are over, streams too, by status class, error code and who ended them.",
+        "Requests that are over, and what was no valid request, by status class, error code and who ended them.",
         *("route", "operation", "status", "code", "ended_by"),
     ),
     _counter(

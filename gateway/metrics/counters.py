@@ -73,7 +73,7 @@ class _Series:
 
 
 class Counters:
-    """Counts every request of a process.
+    """Counts every request of a process, and what the server refused before it was one.
 
     Attributes:
         verifications, reloads: By result; whoever does them adds to these.
@@ -106,6 +106,12 @@ class Counters:
         timings.stream.note(ended - record.started)
         if answer.longest_gap >= 0:
             timings.gap.note(answer.longest_gap)
+
+    def note_refusal(self, error: GatewayError) -> None:
+        """Something came that was no request, and was refused with ``error``."""
+        key = (None, None, error.status, error.code, "gateway", False)
+        series = self._series.get(key) or self._open(key)
+        series.count += 1
 
     def ended(self) -> dict[str, int]:
         """How many requests ended how, for one line at the end; streams apart, as ``stream.client``."""

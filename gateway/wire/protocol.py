@@ -19,6 +19,7 @@ import logging
 import math
 import sys
 import termios
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
@@ -88,6 +89,7 @@ class ClientProtocol(asyncio.Protocol):
         limits: What the connection may cost.
         heads: The server's.
         state: The server's: `connections` and `tasks`, to which this adds and from which it removes itself.
+        on_refused: Told of what is no request that the app could answer, and so never hears of.
 
     Attributes:
         loop: The event loop that the connection lives in.
@@ -109,6 +111,7 @@ class ClientProtocol(asyncio.Protocol):
         "_limits",
         "_max_head",
         "_max_headers",
+        "_on_refused",
         "_parser",
         "_parts",
         "_raw",
@@ -133,6 +136,7 @@ class ClientProtocol(asyncio.Protocol):
         limits: ServerLimits,
         heads: Heads,
         state: ServerState,
+        on_refused: Callable[[GatewayError], None] = lambda _: None,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         self.transport: asyncio.Transport
@@ -143,6 +147,7 @@ class ClientProtocol(asyncio.Protocol):
         self._max_headers = limits.max_headers
         self._heads = heads
         self._state = state
+        self._on_refused = on_refused
         self.loop = loop or asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._addresses: Scope = {}  # what is the same in the scope of each request
@@ -423,7 +428,9 @@ class ClientProtocol(asyncio.Protocol):
         logger.info("request refused", extra={"fields": {"code": error.code, "reason": str(error)}})
         exchange = self._exchange
         is_begun = exchange is not None and not exchange.complete and exchange.started
-        if exchange is not None:
+        if exchange is None or exchange.complete:
+            self._on_refused(error)
+        else:
             # Its own body is bad: the app learns that nobody is left to answer.
             exchange.leave()
         if exchange is not None and is_begun:

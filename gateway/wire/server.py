@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import uvicorn
 from uvicorn.server import ServerState
 
+from gateway.errors import GatewayError
 from gateway.wire.asgi import App
 from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol, ServerLimits
@@ -81,11 +82,15 @@ def build_server(
     limits: ServerLimits,
     times: DrainTimes,
     on_ready: Callable[[], None],
+    on_refused: Callable[[GatewayError], None] = lambda _: None,
     backlog: int = 2048,
     tls: ssl.SSLContext | None = None,
 ) -> "DrainingServer":
-    """A server for ``app``; its `run` takes the sockets, and speaks ``tls`` on them."""
-    protocols = _Protocols(app, limits)
+    """A server for ``app``; its `run` takes the sockets, and speaks ``tls`` on them.
+
+    ``on_refused`` is told of what never becomes a request: not HTTP, too large a head, or one that does not end.
+    """
+    protocols = _Protocols(app, limits, on_refused)
     config = uvicorn.Config(
         app,
         http=protocols,  # type: ignore[arg-type]  # a class to uvicorn, which only calls it
@@ -119,10 +124,13 @@ def _net_below(times: DrainTimes) -> int:
 class _Protocols:
     """What uvicorn calls for each connection. Its own configuration of the protocol is not ours."""
 
-    def __init__(self, app: App, limits: ServerLimits) -> None:
+    def __init__(
+        self, app: App, limits: ServerLimits, on_refused: Callable[[GatewayError], None] = lambda _: None
+    ) -> None:
         self.limits = limits
         self.heads = Heads()
         self._app = app
+        self._on_refused = on_refused
 
     def __call__(
         self,
@@ -132,7 +140,14 @@ class _Protocols:
         app_state: object,
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> ClientProtocol:
-        return ClientProtocol(app=self._app, limits=self.limits, heads=self.heads, state=server_state, loop=_loop)
+        return ClientProtocol(
+            app=self._app,
+            limits=self.limits,
+            heads=self.heads,
+            state=server_state,
+            on_refused=self._on_refused,
+            loop=_loop,
+        )
 
 
 class DrainingServer(uvicorn.Server):

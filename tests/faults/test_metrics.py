@@ -58,6 +58,21 @@ async def test_every_kind_of_request_is_counted_where_it_belongs(tmp_path: Path)
     assert (found.value("gateway_open_streams"), found.value("gateway_workers")) == (0, 1)
 
 
+async def test_what_is_no_request_is_counted(tmp_path: Path) -> None:
+    """What the server refuses by itself: by its code, like what the gateway refuses."""
+    with watched(tmp_path) as (gateway, metrics):
+        statuses = [
+            (await ask(gateway, data)).status
+            for data in (b"rubbish\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET /" + b"a" * 70_000)
+        ]
+        found = scrape(metrics)
+
+    assert statuses == [400, 400, 431]
+    assert found.value(COUNTED, code="malformed_request", status="4xx", ended_by="gateway", route="-") == 2
+    assert found.value(COUNTED, code="headers_too_large") == 1
+    assert found.value(COUNTED) == 3
+
+
 async def test_open_streams_are_seen_while_they_last(tmp_path: Path) -> None:
     """And so are the exchanges that carry them."""
     with watched(tmp_path) as (gateway, metrics):

@@ -26,10 +26,12 @@ class EdgeApp:
     Attributes:
         seen: Method and path of each request, in order.
         left: Paths whose client went away.
+        refused: Codes of what the server refused before it was a request.
     """
 
     seen: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,7 +134,13 @@ def serving(app: EdgeApp, limits: ServerLimits = LIMITS) -> Iterator[int]:
     ready = threading.Event()
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    server = build_server(app, limits=limits, times=DrainTimes(delay=0, timeout=1), on_ready=ready.set)
+    server = build_server(
+        app,
+        limits=limits,
+        times=DrainTimes(delay=0, timeout=1),
+        on_ready=ready.set,
+        on_refused=lambda error: app.refused.append(error.code),
+    )
     thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
     thread.start()
     try:

@@ -9,6 +9,7 @@ from gateway.errors import (
     ClientDisconnected,
     Draining,
     GatewayError,
+    MalformedRequest,
     RateLimited,
     SignInEnded,
     TokenInvalid,
@@ -51,6 +52,17 @@ def test_a_request_is_counted_by_where_what_and_how_it_ended(given: dict[str, An
     note(counters, **given)
 
     assert written(counters).counters["gateway_requests_total"] == {labels: 2}
+
+
+def test_what_never_became_a_request_is_counted_too() -> None:
+    """As one that belongs nowhere: somebody who sends nothing but rubbish is seen."""
+    counters = Counters()
+    counters.note_refusal(MalformedRequest("rubbish"))
+    counters.note_refusal(MalformedRequest("more of it"))
+
+    assert written(counters).counters["gateway_requests_total"] == {
+        ("-", "-", "4xx", "malformed_request", "gateway"): 2
+    }
 
 
 def test_streams_are_counted_apart_and_limits_again() -> None:

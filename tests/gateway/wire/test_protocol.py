@@ -88,16 +88,34 @@ def test_uvicorn_still_asks_of_a_protocol_what_ours_gives() -> None:
     ],
 )
 def test_refused_with_a_problem_and_closed(edge: Edge, data: bytes, status: int, code: str) -> None:
-    """The app never sees it, the client gets our JSON, and the connection is gone."""
+    """The app never sees it, whoever counts does, the client gets our JSON, and the connection is gone."""
     app, port = edge
     before = list(app.seen)
+    app.refused.clear()
     with connected(port) as client:
         client.send(data)
         answer = client.read_answer()
         rest = client.read_to_end()
 
     assert (answer.status, answer.json()["code"], answer.headers["connection"]) == (status, code, "close")
-    assert (rest, app.seen) == (b"", before)
+    assert (rest, app.seen, app.refused) == (b"", before, [code])
+
+
+def test_what_the_app_has_heard_of_is_its_own_to_count(edge: Edge) -> None:
+    """A request whose body turns out to be bad; but not what comes on a connection behind an answer."""
+    app, port = edge
+    app.refused.clear()
+    with connected(port) as client:
+        client.send(request("/echo", CHUNKED) + b"no size\r\n")
+        answer = client.read_answer()
+    counted = list(app.refused)
+    with connected(port) as client:
+        client.send(request("/echo"))
+        client.read_answer()
+        client.send(b"no request\r\n\r\n")
+        client.read_answer()
+
+    assert (answer.status, counted, app.refused) == (400, [], ["malformed_request"])
 
 
 @pytest.mark.parametrize("piece", [1, 7, 100_000])
