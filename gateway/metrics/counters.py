@@ -7,6 +7,7 @@ a bound on series whatever labels come: beyond it everything falls into one.
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -177,7 +178,7 @@ def _codes(kind: type[GatewayError]) -> frozenset[str]:
 CODES: Final = _codes(GatewayError)
 
 
-def _known(value: str | None, names: object) -> str:
+def _known(value: str | None, names: Container[str]) -> str:
     if value is None:
         return UNKNOWN
-    return value if value in names else OTHER  # type: ignore[operator]  # a set, or a table by name
+    return value if value in names else OTHER
