@@ -24,7 +24,7 @@ One request, top to bottom, is `proxy.py`. The rooms, each allowed to import onl
     wire/       HTTP itself: server, headers, bodies, error answers, access log
     workers     several processes behind one socket
     limits      how much one user may ask for, and how many streams the process takes
-    strict_json JSON read strictly, and with positions
+    strict_json JSON read strictly, and with positions       outbox     writes of one turn of the loop, together
     identity    Credential and Identity: frozen values       errors     the taxonomy: status, code, source
 
 The words are fixed: a *client* calls the *gateway*, a *route* binds a path to a *backend*; a *credential* is what the

@@ -16,6 +16,7 @@ import httptools
 from gateway.backends.alarm import Alarm
 from gateway.backends.answer import HIGH_WATER, Answer, Headers
 from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError
+from gateway.outbox import Outbox
 
 # Bytes of status line and headers; browsers and proxies take 8 to 64 KB.
 MAX_HEAD: Final = 64 * 1024
@@ -35,6 +36,7 @@ class Connection(asyncio.Protocol):
     Args:
         on_free: Called when an answer is complete and the connection can carry another exchange.
         on_lost: Called once when the socket is gone.
+        outbox: The pool's.
         on_head: Called with the status of each answer as soon as it is there.
     """
 
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         "_on_free",
         "_on_head",
         "_on_lost",
+        "_outbox",
         "_parser",
         "_paused",
         "_pieces",
@@ -54,6 +57,7 @@ class Connection(asyncio.Protocol):
         "_sending",
         "_trailer_bytes",
         "_transport",
+        "_unsent",
         "_until_close",
         "_without_body",
         "_writable",
@@ -64,6 +68,7 @@ class Connection(asyncio.Protocol):
         *,
         on_free: Callable[["Connection"], None],
         on_lost: Callable[["Connection"], None],
+        outbox: Outbox,
         on_head: Callable[[int], None] | None = None,
     ) -> None:
         # Asked once: to ask is a system call, until Python 3.12.
@@ -72,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._on_free = on_free
         self._on_lost = on_lost
         self._on_head = on_head
+        self._outbox = outbox
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._without_body = False
@@ -81,6 +87,7 @@ class Connection(asyncio.Protocol):
         self._received = 0  # bytes since the request was sent
         self._headers: Headers = []
         self._pieces: list[bytes] = []  # of the body, from the read that is being parsed
+        self._unsent = b""  # a whole request, until the end of this turn of the loop
         self._sending = False
         self._chunked = False
         self._writable: asyncio.Future[None] | None = None
@@ -122,8 +129,15 @@ class Connection(asyncio.Protocol):
             self._transport.write(head)
             self._transport.write(body or b"")
         else:
-            self._transport.write(head + body)
+            self._unsent = head + body
+            self._outbox.put(self._loop, self._send_off)
         return answer
+
+    def _send_off(self) -> None:
+        """The request that waits, unless it was broken off meanwhile."""
+        request, self._unsent = self._unsent, b""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(request)
 
     async def send_more(self, data: bytes) -> None:
         """The next piece of the request's body."""
@@ -164,6 +178,9 @@ class Connection(asyncio.Protocol):
         if answer is None:
             # Bytes that nobody asked for would be taken for the next answer.
             self.abort()
+            return
+        if self._unsent:
+            self._break(BackendInvalid("answered before it was asked"))
             return
         self._received += len(data)
         try:

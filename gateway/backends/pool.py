@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gateway.backends.answer import Answer, Headers
 from gateway.backends.connection import Connection
 from gateway.errors import BackendBusy, BackendTimeout, BackendUnavailable, Draining, GatewayError
+from gateway.outbox import Outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +117,7 @@ class Pool:
         self._limits = limits
         self._on_head = on_head
         self._looks = looks_before_use
+        self._outbox = Outbox()
         self._idle: deque[tuple[Connection, float]] = deque()
         self._open: set[Connection] = set()
         self._connecting = 0
@@ -233,7 +235,7 @@ class Pool:
         return connection
 
     def _build_connection(self) -> Connection:
-        return Connection(on_free=self._put_idle, on_lost=self._forget, on_head=self._on_head)
+        return Connection(on_free=self._put_idle, on_lost=self._forget, outbox=self._outbox, on_head=self._on_head)
 
     def _put_idle(self, connection: Connection) -> None:
         if self._is_retired:

@@ -13,6 +13,7 @@ from typing import Any
 from uvicorn.server import ServerState
 
 from gateway.explain.captures import Given, Headers
+from gateway.outbox import Outbox
 from gateway.wire.asgi import App
 from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol, ServerLimits
@@ -60,7 +61,10 @@ async def bring_in(request: bytes, app: App, limits: ServerLimits) -> dict[str, 
     with near:
         near.setblocking(False)
         await loop.connect_accepted_socket(
-            lambda: ClientProtocol(app=watched, limits=limits, heads=Heads(), state=ServerState(), loop=loop), far
+            lambda: ClientProtocol(
+                app=watched, limits=limits, heads=Heads(), outbox=Outbox(), state=ServerState(), loop=loop
+            ),
+            far,
         )
         sending = asyncio.create_task(_send(loop, near, request))
         answer = b""

@@ -36,6 +36,10 @@ class Wire(Protocol):
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
 
+    def write(self, data: bytes) -> None: ...
+
+    def write_whole(self, answer: bytes) -> None: ...
+
     async def wait_writable(self) -> None: ...
 
     def pause_reading(self) -> None: ...
@@ -121,7 +125,7 @@ class Exchange:
         if self._expects_continue:
             self._expects_continue = False
             if not self.started and not self.gone:
-                self._wire.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._wire.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.gone or self.complete):
             if self._body or self._ended:
                 return self._take_body()
@@ -236,7 +240,7 @@ class Exchange:
         """Send the head now, if it waits for a body that may not come."""
         head, self._head = self._head, b""
         if head and not self.gone:
-            self._wire.transport.write(head)
+            self._wire.write(head)
 
     def _write_body(self, body: bytes, *, more: bool) -> None:
         if self.complete:
@@ -251,8 +255,10 @@ class Exchange:
         if self._chunked:
             piece = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             body = piece if more else piece + b"0\r\n\r\n"
-        if head or body:
-            self._wire.transport.write(head + body if head else body)
+        if head and not more:
+            self._wire.write_whole(head + body)
+        elif head or body:
+            self._wire.write(head + body if head else body)
         if not more:
             self.complete = True
             self._on_gone = None

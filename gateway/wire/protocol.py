@@ -28,6 +28,7 @@ import httptools
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError, HeadersTooLarge, InternalError, MalformedRequest, RequestTimeout
+from gateway.outbox import Outbox
 from gateway.wire.asgi import App, Headers, Scope, offer_direct, withdraw_direct
 from gateway.wire.exchange import Exchange
 from gateway.wire.framing import build_refusal
@@ -87,7 +88,7 @@ class ClientProtocol(asyncio.Protocol):
     Args:
         app: What answers.
         limits: What the connection may cost.
-        heads: The server's.
+        heads, outbox: The server's.
         state: The server's: `connections` and `tasks`, to which this adds and from which it removes itself.
         on_refused: Told of what is no request that the app could answer, and so never hears of.
 
@@ -112,6 +113,7 @@ class ClientProtocol(asyncio.Protocol):
         "_max_head",
         "_max_headers",
         "_on_refused",
+        "_outbox",
         "_parser",
         "_parts",
         "_raw",
@@ -120,6 +122,7 @@ class ClientProtocol(asyncio.Protocol):
         "_state",
         "_target",
         "_timer",
+        "_unsent",
         "_untaken",
         "_url",
         "_writable",
@@ -135,6 +138,7 @@ class ClientProtocol(asyncio.Protocol):
         app: App,
         limits: ServerLimits,
         heads: Heads,
+        outbox: Outbox,
         state: ServerState,
         on_refused: Callable[[GatewayError], None] = lambda _: None,
         loop: asyncio.AbstractEventLoop | None = None,
@@ -146,6 +150,7 @@ class ClientProtocol(asyncio.Protocol):
         self._max_head = limits.max_head
         self._max_headers = limits.max_headers
         self._heads = heads
+        self._outbox = outbox
         self._state = state
         self._on_refused = on_refused
         self.loop = loop or asyncio.get_running_loop()
@@ -162,6 +167,7 @@ class ClientProtocol(asyncio.Protocol):
         self._raw: Headers = []  # as the parser gives them: of a head, then of trailers
         self._head: Head | None = None  # of the last request
         self._target: _Target | None = None
+        self._unsent = b""  # a whole answer, until the end of this turn of the loop
         self._is_paused = False
         self._writable: asyncio.Future[None] | None = None
         self._deadline = math.inf
@@ -205,6 +211,7 @@ class ClientProtocol(asyncio.Protocol):
         """The client has closed, or half-closed: browsers and proxies do that when they leave. The transport closes."""
         if self._exchange is not None:
             self._exchange.leave()
+        self._send_off()
         self._watch_untaken()
 
     def data_received(self, data: bytes) -> None:
@@ -316,6 +323,16 @@ class ClientProtocol(asyncio.Protocol):
 
     # the exchange's side, and the server's
 
+    def write(self, data: bytes) -> None:
+        """Behind what still waits."""
+        unsent, self._unsent = self._unsent, b""
+        self.transport.write(unsent + data if unsent else data)
+
+    def write_whole(self, answer: bytes) -> None:
+        """Together with the other answers of this turn of the loop."""
+        self._unsent += answer
+        self._outbox.put(self.loop, self._send_off)
+
     async def wait_writable(self) -> None:
         """Until the client has taken enough, or is gone."""
         if self._writable is None:
@@ -403,6 +420,7 @@ class ClientProtocol(asyncio.Protocol):
     def _half_close(self) -> None:
         """So that the client can read the answer: a close on bytes that were not read would reset the connection."""
         self._reading = _NOTHING
+        self._send_off()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._close_in(self._limits.head_timeout)
@@ -438,7 +456,7 @@ class ClientProtocol(asyncio.Protocol):
             self._reading = _NOTHING
             self._close()
         else:
-            self.transport.write(build_refusal(error))
+            self.write(build_refusal(error))
             self._watch_untaken()
             self._half_close()
 
@@ -485,8 +503,16 @@ class ClientProtocol(asyncio.Protocol):
 
     def _close(self) -> None:
         """Close, once the client has taken what is written; it has `write_timeout` for that."""
+        self._send_off()
         self.transport.close()
         self._watch_untaken()
+
+    def _send_off(self) -> None:
+        """What waits for the end of the turn, if the client is still there."""
+        if self._unsent and not self.transport.is_closing():
+            self.write(b"")
+            if not self._is_answering():
+                self._watch_untaken()
 
     def _watch_untaken(self) -> None:
         if self.transport.get_write_buffer_size():

@@ -25,6 +25,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from gateway.errors import GatewayError
+from gateway.outbox import Outbox
 from gateway.wire.asgi import App
 from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol, ServerLimits
@@ -129,6 +130,7 @@ class _Protocols:
     ) -> None:
         self.limits = limits
         self.heads = Heads()
+        self._outbox = Outbox()
         self._app = app
         self._on_refused = on_refused
 
@@ -144,6 +146,7 @@ class _Protocols:
             app=self._app,
             limits=self.limits,
             heads=self.heads,
+            outbox=self._outbox,
             state=server_state,
             on_refused=self._on_refused,
             loop=_loop,

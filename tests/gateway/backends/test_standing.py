@@ -19,6 +19,7 @@ from gateway.errors import (
     Draining,
     SignInEnded,
 )
+from gateway.outbox import Outbox
 
 
 class Clock:
@@ -140,7 +141,7 @@ async def test_what_an_exchange_says_of_its_replica(
     status: int, failure: BackendError | None, reason: BaseException | None, verdict: str | None
 ) -> None:
     """Its deaths, its nonsense, its silence and its own word; neither a bug that came with a request nor who left."""
-    nothing = Connection(on_free=lambda _: None, on_lost=lambda _: None)
+    nothing = Connection(on_free=lambda _: None, on_lost=lambda _: None, outbox=Outbox())
     answer = Answer(nothing, loop := asyncio.get_running_loop(), Alarm(loop))
     if status:
         answer.put_head(status, [])
