@@ -83,13 +83,15 @@ def write_lines(headers: Headers) -> bytes:
     Raises:
         ValueError: A line end or NUL in one of them would smuggle another header in.
     """
-    lines = [name + b": " + value for name, value in headers]
-    _check_line(b"".join(lines))
+    lines = [b"%b: %b" % header for header in headers]
+    _check_lines(lines)
     return b"\r\n".join([*lines, b""])
 
 
-def _check_line(text: bytes) -> None:
-    if b"\n" in text or b"\r" in text or b"\0" in text:
+def _check_lines(lines: list[bytes]) -> None:
+    text = b"".join(lines)
+    # By their numbers: to look for a byte is quicker than to look for bytes.
+    if 10 in text or 13 in text or 0 in text:
         raise ValueError("a header or path towards the backend has a line end or NUL in it")
 
 
@@ -183,9 +185,10 @@ class Pool:
     def _head(self, request: BackendRequest) -> bytes:
         length = request.length if request.body is None else len(request.body)
         framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
-        ours = write_lines([(b"host", self.address.authority), *request.headers, framing])
-        _check_line(request.path)
-        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method.encode(), request.path, ours, request.lines)
+        lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.path)]
+        lines += [b"%b: %b" % header for header in ((b"host", self.address.authority), *request.headers, framing)]
+        _check_lines(lines)
+        return b"\r\n".join([*lines, request.lines, b""])
 
     def _take_idle(self) -> Connection | None:
         now = time.monotonic()

@@ -9,6 +9,7 @@ text. Knows who the user is only as an `Identity`. Pure.
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -166,10 +167,20 @@ def _is_metadata(owner: dict[str, Any]) -> bool:
 
 def _are_plain(owner: dict[str, Any], known: frozenset[str]) -> bool:
     """Are its names few, and is there none that only reads like one that means something?"""
-    names = owner.keys() - known
+    names = tuple(owner)
+    is_short = len(names) <= 16 and max(map(len, names), default=0) <= MAX_NAME
+    return _judge_few(names, known) if is_short else _judge_names(names, known)
+
+
+def _judge_names(names: tuple[str, ...], known: frozenset[str]) -> bool:
+    others = [name for name in names if name not in known]
     # Their length comes first: what is folded is remembered.
-    is_bounded = len(owner) <= MAX_MEMBERS and max(map(len, names), default=0) <= MAX_NAME
-    return is_bounded and _MEANINGFUL.isdisjoint(map(fold, names))
+    is_bounded = len(names) <= MAX_MEMBERS and max(map(len, others), default=0) <= MAX_NAME
+    return is_bounded and _MEANINGFUL.isdisjoint(map(fold, others))
+
+
+# A page's bodies have the same few names at every request.
+_judge_few = lru_cache(maxsize=256)(_judge_names)
 
 
 def _written_of(top: dict[str, Any]) -> bytes:

@@ -129,4 +129,4 @@ _urlsafe = bytes.maketrans(b"+/", b"-_")
 
 
 def _b64(data: bytes) -> bytes:
-    return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_urlsafe)
+    return binascii.b2a_base64(data, newline=False).translate(_urlsafe, b"=")

@@ -75,6 +75,7 @@ class Exchange:
         "_left",
         "_news",
         "_on_gone",
+        "_size",
         "_wire",
         "_without_body",
         "complete",
@@ -112,7 +113,8 @@ class Exchange:
         self._chunked = False
         self._head = b""  # not out yet
         self._left: int | None = None  # bytes of the answer still to come, where its length was declared
-        self._body = bytearray()
+        self._body: list[bytes] = []
+        self._size = 0  # of what waits in it
         self._ended = False  # and not told yet
         self._is_whole = False
         self._news: asyncio.Future[None] | None = None
@@ -157,8 +159,8 @@ class Exchange:
     def take_body(self) -> bytes | None:
         if not self._ended or self.gone:
             return None
-        body: bytes = self._take_body()["body"]
-        return body
+        self._ended = False
+        return self._take_pieces()
 
     def end_in(self, seconds: float) -> None:
         self.end_at = self._wire.loop.time() + seconds
@@ -182,8 +184,9 @@ class Exchange:
     def put_body(self, data: bytes) -> None:
         if self.complete or self.gone:
             return
-        self._body += data
-        if len(self._body) > HIGH_WATER:
+        self._body.append(data)
+        self._size += len(data)
+        if self._size > HIGH_WATER:
             self._wire.pause_reading()
         self._wake()
 
@@ -203,10 +206,13 @@ class Exchange:
             self._on_gone()
 
     def _take_body(self) -> Message:
-        body, self._body = bytes(self._body), bytearray()
         more = not self._ended
         self._ended = False  # said once; after it only a disconnect is news
-        return {"type": "http.request", "body": body, "more_body": more}
+        return {"type": "http.request", "body": self._take_pieces(), "more_body": more}
+
+    def _take_pieces(self) -> bytes:
+        pieces, self._body, self._size = self._body, [], 0
+        return b"".join(pieces)
 
     def _wake(self) -> None:
         news, self._news = self._news, None
@@ -217,7 +223,7 @@ class Exchange:
         self._without_body = self._without_body or status in _NO_BODY
         # The rest of the request's body will not be read, nor what comes behind it.
         self.keep_alive = self.keep_alive and self._is_whole
-        lines = [name + b": " + value for name, value in headers]
+        lines = [b"%b: %b" % header for header in headers]
         length = dict(headers).get(b"content-length")
         if length is not None:
             self._left = int(length)
@@ -231,7 +237,7 @@ class Exchange:
             lines.append(b"connection: close")
         # No value smuggles another header in.
         text = b"".join(lines)
-        if b"\n" in text or b"\r" in text or b"\0" in text:
+        if 10 in text or 13 in text or 0 in text:
             raise ValueError("a header of the answer has a line end or NUL in it")
         self.started = True
         self._head = b"\r\n".join([_STATUS_LINES[status], *lines, b"", b""])
