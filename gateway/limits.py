@@ -86,12 +86,8 @@ class Limiter:
         if len(self._empty_at) > self._sweep_at:
             self._sweep(now)
 
-    def stream(self, user: object, allowance: Allowance) -> "Place":
-        """A place for a stream of ``user``, held inside the context."""
-        return Place(self, user, allowance)
-
     def take_place(self, user: object, allowance: Allowance) -> None:
-        """Count one stream more.
+        """Count one stream more; whoever calls this must call `leave_place`.
 
         Raises:
             GatewayBusy: The process has all the streams that it takes.
@@ -118,24 +114,3 @@ class Limiter:
         """Forget whoever could send a whole burst again. What is left doubles the next bound: a sweep stays rare."""
         self._empty_at = {key: empty_at for key, empty_at in self._empty_at.items() if empty_at > now}
         self._sweep_at = max(SWEEP_AT, 2 * len(self._empty_at))
-
-
-class Place:
-    """Of one stream, from its admission to its end, whatever ends it.
-
-    Raises:
-        GatewayBusy, TooManyStreams: On entry, as `Limiter.take_place`.
-    """
-
-    __slots__ = ("_allowance", "_limiter", "_user")
-
-    def __init__(self, limiter: Limiter, user: object, allowance: Allowance) -> None:
-        self._limiter = limiter
-        self._user = user
-        self._allowance = allowance
-
-    def __enter__(self) -> None:
-        self._limiter.take_place(self._user, self._allowance)
-
-    def __exit__(self, *_: object) -> None:
-        self._limiter.leave_place(self._user)

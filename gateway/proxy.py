@@ -5,7 +5,6 @@ raised on the way is answered by `wire.rescue`, here never.
 """
 
 import asyncio
-import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -34,8 +33,6 @@ from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, 
 
 # Seconds. Each piece has its own time; this only keeps the wait for an early answer finite.
 LONGEST_UPLOAD = 24 * 3600.0
-
-_NOTHING = contextlib.nullcontext()
 
 # Language, script, region: what a locale is made of, and no room for words. RFC 5646 section 2.1.
 _LANGUAGE = re.compile(rb"[A-Za-z]{2,3}(?:-[A-Za-z]{4})?(?:-(?:[A-Za-z]{2}|[0-9]{3}))?")
@@ -81,7 +78,9 @@ class Proxy:
         if operation.name in route.operation_access:
             check_access(identity, route.operation_access[operation.name])
         user = _user(route, identity)
-        with self._limiter.stream(user, route.allowance) if operation.streaming else _NOTHING:
+        if operation.streaming:
+            self._limiter.take_place(user, route.allowance)
+        try:
             # Behind the place: a stream that gets none costs nothing of the rate.
             self._limiter.admit(user, operation.kind, route.allowance)
             request = self._prepare_chat(scope, record, route, facts, credential, identity, body)
@@ -99,6 +98,9 @@ class Proxy:
                         record.failure = await relay_stream(answer, reply, route.times, _framing(route, record))
                     else:
                         record.failure = await relay_answer(answer, reply, route.times)
+        finally:
+            if operation.streaming:
+                self._limiter.leave_place(user)
 
     def _prepare_chat(
         self,

@@ -26,6 +26,9 @@ MAX_KEPT: Final = 4096
 _SPELLINGS: Final = VARYING | {name.title() for name in VARYING}
 
 
+_Key = tuple[tuple[bytes, bytes], ...]
+
+
 class Head:
     """The headers of one request.
 
@@ -68,6 +71,17 @@ class Head:
             return False
         return [raw[index][0] for index in self._varying_at] == self._varying_names
 
+    def without_varying(self, raw: Headers) -> _Key:
+        """What is found again by.
+
+        Args:
+            raw: Of a request; `is_alike` holds.
+        """
+        rest = raw.copy()
+        for index in reversed(self._varying_at):
+            del rest[index]
+        return tuple(rest)
+
     def read(self, raw: Headers) -> tuple[Headers, Headers, bool]:
         """What a request with these headers has, names in lower case: all of them, those that vary, and a body?
 
@@ -88,27 +102,40 @@ class Heads:
     def __init__(self, *, capacity: int = CAPACITY, max_kept: int = MAX_KEPT) -> None:
         self._capacity = capacity
         self._max_kept = max_kept
-        self._heads: OrderedDict[tuple[tuple[bytes, bytes], ...], Head] = OrderedDict()
+        self._heads: OrderedDict[_Key, Head] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._heads)
 
-    def find(self, raw: Headers, version: str) -> Head:
+    def find(self, raw: Headers, version: str, last: Head | None = None) -> Head:
         """The head for these headers, new if they are.
+
+        Args:
+            last: Of the connection: requests that a proxy brings together often differ in their user alone.
 
         Raises:
             MalformedRequest: As `Head`.
         """
+        if last is not None and last.is_alike(raw, version):
+            head = self._recall(last.without_varying(raw), raw, version)
+            if head is not None:
+                return head
         key = tuple([pair for pair in raw if pair[0] not in _SPELLINGS])
-        head = self._heads.get(key)
-        if head is not None and head.is_alike(raw, version):
-            self._heads.move_to_end(key)
+        head = self._recall(key, raw, version)
+        if head is not None:
             return head
         head = Head(raw, version)
         if sum([len(name) + len(value) for name, value in raw]) <= self._max_kept:
             self._heads[key] = head
             if len(self._heads) > self._capacity:
                 self._heads.popitem(last=False)
+        return head
+
+    def _recall(self, key: _Key, raw: Headers, version: str) -> Head | None:
+        head = self._heads.get(key)
+        if head is None or not head.is_alike(raw, version):
+            return None
+        self._heads.move_to_end(key)
         return head
 
     def clear(self) -> None:

@@ -277,7 +277,7 @@ class ClientProtocol(asyncio.Protocol):
             self._check_size(method, raw)
         head = self._head
         if head is None or not head.is_again(raw, version):
-            head = self._head = self._heads.find(raw, version)
+            head = self._head = self._heads.find(raw, version, head)
         headers, varying, has_body = head.read(raw)
         if has_body and parser.should_upgrade():
             raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")

@@ -1,5 +1,8 @@
 """Rates and streams per user, and streams of all: pure, with a clock of the test's own."""
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 
 from gateway.errors import GatewayBusy, RateLimited, TooManyStreams
@@ -79,23 +82,32 @@ def test_users_and_kinds_are_apart() -> None:
     limits.admit("alice", "read", rule)
 
 
+@contextlib.contextmanager
+def place(limits: Limiter, user: str, rule: Allowance) -> Iterator[None]:
+    limits.take_place(user, rule)
+    try:
+        yield
+    finally:
+        limits.leave_place(user)
+
+
 def test_streams_of_one_user_and_of_all() -> None:
     """A place is free again when its stream ends, however it ends."""
     limits, rule = limiter(max_streams=3), allowance(open_streams=2)
-    with limits.stream("alice", rule), limits.stream("alice", rule):
-        with pytest.raises(TooManyStreams), limits.stream("alice", rule):
+    with place(limits, "alice", rule), place(limits, "alice", rule):
+        with pytest.raises(TooManyStreams), place(limits, "alice", rule):
             pass
-        with limits.stream("bob", rule):
-            with pytest.raises(GatewayBusy) as refusal, limits.stream("carol", rule):
+        with place(limits, "bob", rule):
+            with pytest.raises(GatewayBusy) as refusal, place(limits, "carol", rule):
                 pass
             assert (refusal.value.status, refusal.value.retry_after) == (503, 5)
-        with pytest.raises(ZeroDivisionError), limits.stream("carol", rule):
+        with pytest.raises(ZeroDivisionError), place(limits, "carol", rule):
             raise ZeroDivisionError
-        with limits.stream("carol", rule):
+        with place(limits, "carol", rule):
             assert limits.open_streams == 3
 
     assert repr(limits) == "<Limiter 0 of 3 streams, 0 buckets>"
-    with limits.stream("alice", rule), limits.stream("alice", rule):
+    with place(limits, "alice", rule), place(limits, "alice", rule):
         pass
 
 
