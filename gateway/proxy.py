@@ -179,11 +179,10 @@ class Proxy:
         method, path = scope["method"], _backend_path(scope, route)
         # What is passed through unread cannot be bound, whether there is a body or not: one rule for the backend.
         bound = data if route.kind == "chatkit" else None
-        assertion = self._mint.mint(
+        draft = self._mint.draft(
             identity, audience=route.audience, request_id=record.request_id, method=method, path=path, body=bound
         )
         ours: Headers = [
-            (ASSERTION, assertion),
             (b"x-request-id", record.request_id.encode()),
             (b"accept-encoding", b"identity"),
         ]
@@ -202,6 +201,7 @@ class Proxy:
             path=path,
             headers=ours,
             lines=facts.forwarded,
+            late=(ASSERTION, partial(self._mint.sign, draft)),
             body=data,
             length=length,
             affinity=affinity,

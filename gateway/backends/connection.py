@@ -7,16 +7,20 @@ Sources: RFC 9112 sections 6 and 9, RFC 9110 section 15.2 (interim answers).
 """
 
 import asyncio
+import logging
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import httptools
 
 from gateway.backends.alarm import Alarm
 from gateway.backends.answer import HIGH_WATER, Answer, Headers
-from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError
+from gateway.errors import BackendInterrupted, BackendInvalid, GatewayError, InternalError
 from gateway.outbox import Outbox
+
+logger = logging.getLogger("gateway.backends")
 
 # Bytes of status line and headers; browsers and proxies take 8 to 64 KB.
 MAX_HEAD: Final = 64 * 1024
@@ -26,6 +30,9 @@ _HEADER_REST: Final = len(b": \r\n")
 
 # The other side will send nothing more; a reset is always told. Linux has the word for the first.
 _HUNG_UP: Final = getattr(select, "POLLRDHUP", 0)
+
+# A name, and what makes its value when the request goes out: without line ends, which nobody looks for any more.
+LateHeader = tuple[bytes, Callable[[], bytes]]
 
 _NO_BODY = frozenset({204, 205, 304})
 
@@ -57,6 +64,7 @@ class Connection(asyncio.Protocol):
         "_sending",
         "_trailer_bytes",
         "_transport",
+        "_unmade",
         "_unsent",
         "_until_close",
         "_without_body",
@@ -87,7 +95,9 @@ class Connection(asyncio.Protocol):
         self._received = 0  # bytes since the request was sent
         self._headers: Headers = []
         self._pieces: list[bytes] = []  # of the body, from the read that is being parsed
-        self._unsent = b""  # a whole request, until the end of this turn of the loop
+        # A whole request, until the end of this turn of the loop: what makes it, then itself.
+        self._unmade: Callable[[], bytes] | None = None
+        self._unsent = b""
         self._sending = False
         self._chunked = False
         self._writable: asyncio.Future[None] | None = None
@@ -111,10 +121,20 @@ class Connection(asyncio.Protocol):
         """A body that comes in pieces has not ended."""
         return self._sending
 
-    def send(self, head: bytes, body: bytes | None, *, chunked: bool = False, without_body: bool = False) -> Answer:
+    def send(
+        self,
+        head: bytes,
+        body: bytes | None,
+        *,
+        late: LateHeader | None = None,
+        chunked: bool = False,
+        without_body: bool = False,
+    ) -> Answer:
         """Send a request; the answer fills as it comes.
 
         Args:
+            head: Request line and headers, without the empty line.
+            late: One header more.
             body: All of it; or None, and `send_more` and `finish_sending` follow.
             chunked: With None: its length is not known beforehand.
             without_body: The answer has no body whatever its headers say (the request is a HEAD).
@@ -126,17 +146,28 @@ class Connection(asyncio.Protocol):
         self._trailer_bytes = self._received = 0
         self._sending, self._chunked = body is None, chunked
         if body is None or len(body) >= HIGH_WATER:
-            self._transport.write(head)
+            self._transport.write(_finish(head, late, b""))
             self._transport.write(body or b"")
         else:
-            self._unsent = head + body
-            self._outbox.put(self._loop, self._send_off)
+            self._unmade = partial(_finish, head, late, body)
+            self._outbox.put(self._loop, self._send_off, self._make)
         return answer
+
+    def _make(self) -> None:
+        """What is left to do before the request can go out. Others wait behind it: it fails for this one alone."""
+        unmade, self._unmade = self._unmade, None
+        if unmade is None or not self.is_open:
+            return
+        try:
+            self._unsent = unmade()
+        except Exception as exc:
+            logger.exception("a request could not be made")
+            self._break(InternalError(f"{type(exc).__name__}"))
 
     def _send_off(self) -> None:
         """The request that waits, unless it was broken off meanwhile."""
         request, self._unsent = self._unsent, b""
-        if self._transport is not None and not self._transport.is_closing():
+        if request and self._transport is not None and not self._transport.is_closing():
             self._transport.write(request)
 
     async def send_more(self, data: bytes) -> None:
@@ -179,7 +210,7 @@ class Connection(asyncio.Protocol):
             # Bytes that nobody asked for would be taken for the next answer.
             self.abort()
             return
-        if self._unsent:
+        if self._unmade is not None or self._unsent:
             self._break(BackendInvalid("answered before it was asked"))
             return
         self._received += len(data)
@@ -299,6 +330,13 @@ class Connection(asyncio.Protocol):
         pieces, self._pieces = self._pieces, []
         if pieces:
             answer.put(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+
+def _finish(head: bytes, late: LateHeader | None, body: bytes) -> bytes:
+    if late is None:
+        return b"%b\r\n%b" % (head, body)
+    name, make = late
+    return b"%b%b: %b\r\n\r\n%b" % (head, name, make(), body)
 
 
 def _check_size(headers: Headers) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.backends.answer import Answer, Headers
-from gateway.backends.connection import Connection
+from gateway.backends.connection import Connection, LateHeader
 from gateway.errors import BackendBusy, BackendTimeout, BackendUnavailable, Draining, GatewayError
 from gateway.outbox import Outbox
 
@@ -65,6 +65,7 @@ class BackendRequest(NamedTuple):
         lines: More headers, as `write_lines` writes them.
         body: All of it, or None if `Answer.send` brings it in pieces.
         length: With None: its bytes, if known beforehand.
+        late: One header more, whose value takes time to make.
         affinity: What should always meet the same replica, a thread's id for one; None is at home anywhere.
     """
 
@@ -75,6 +76,7 @@ class BackendRequest(NamedTuple):
     length: int | None = None
     affinity: str | None = None
     lines: bytes = b""
+    late: LateHeader | None = None
 
 
 def write_lines(headers: Headers) -> bytes:
@@ -154,7 +156,9 @@ class Pool:
         head = self._head(request)
         connection = self._take_idle() or await self._connect()
         chunked = request.body is None and request.length is None
-        answer = connection.send(head, request.body, chunked=chunked, without_body=request.method == "HEAD")
+        answer = connection.send(
+            head, request.body, late=request.late, chunked=chunked, without_body=request.method == "HEAD"
+        )
         self._answers.add(answer)
         return connection, answer
 
@@ -188,7 +192,7 @@ class Pool:
         lines = [b"%b %b HTTP/1.1" % (request.method.encode(), request.path)]
         lines += [b"%b: %b" % header for header in ((b"host", self.address.authority), *request.headers, framing)]
         _check_lines(lines)
-        return b"\r\n".join([*lines, request.lines, b""])
+        return b"\r\n".join([*lines, request.lines])
 
     def _take_idle(self) -> Connection | None:
         now = time.monotonic()

@@ -65,7 +65,15 @@ class AssertionMint:
     def mint(
         self, identity: Identity, *, audience: str, request_id: str, method: str, path: bytes, body: bytes | None
     ) -> bytes:
-        """One assertion.
+        """One assertion; arguments as `draft` has them."""
+        return self.sign(
+            self.draft(identity, audience=audience, request_id=request_id, method=method, path=path, body=body)
+        )
+
+    def draft(
+        self, identity: Identity, *, audience: str, request_id: str, method: str, path: bytes, body: bytes | None
+    ) -> bytes:
+        """An assertion without its signature.
 
         Args:
             audience: The backend's name.
@@ -84,8 +92,12 @@ class AssertionMint:
             (_remember_target if len(path) <= MAX_REMEMBERED_PATH else _write_target)(method, path),
             digest,
         )
-        signed = self._header + b"." + _b64(claims)
-        return signed + b"." + _b64(self._sign(signed))
+        return self._header + b"." + _b64(claims)
+
+    def sign(self, draft: bytes) -> bytes:
+        """The assertion: three parts in base64url. This is what takes the time, some 20 µs."""
+        r, s = decode_dss_signature(self._private.sign(draft, self._algorithm))
+        return draft + b"." + _b64(r.to_bytes(32, "big") + s.to_bytes(32, "big"))
 
     def _write_caller(self, identity: Identity, audience: str, _types: tuple[type, ...]) -> bytes:
         """The claims that are the same in all assertions for a user at a backend: an object left open."""
@@ -105,10 +117,6 @@ class AssertionMint:
         if identity.extra:
             claims["claims"] = dict(identity.extra)
         return _json(claims)[:-1]
-
-    def _sign(self, data: bytes) -> bytes:
-        r, s = decode_dss_signature(self._private.sign(data, self._algorithm))
-        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
 
 # Behind the caller's claims: what is of this request alone.

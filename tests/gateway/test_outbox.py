@@ -9,14 +9,14 @@ import pytest
 from uvicorn.server import ServerState
 
 from gateway.backends.connection import Connection
-from gateway.errors import BackendInterrupted, BackendInvalid
+from gateway.errors import BackendInterrupted, BackendInvalid, InternalError
 from gateway.outbox import Outbox
 from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol
 from tests.support.edge import LIMITS
 
-PIECE = b"POST /chatkit HTTP/1.1\r\n\r\n{}"
+HEAD = b"POST /chatkit HTTP/1.1\r\nhost: a\r\n"
 
 
 async def test_the_first_goes_out_at_once_and_the_others_when_the_turn_ends() -> None:
@@ -139,13 +139,57 @@ async def connected(outbox: Outbox) -> AsyncIterator[tuple[Connection, socket.so
 async def test_requests_of_one_turn_go_out_together() -> None:
     outbox = Outbox()
     async with connected(outbox) as (one, at_one), connected(outbox) as (other, at_other):
-        one.send(PIECE, b"")
-        other.send(PIECE, b"")
+        one.send(HEAD, b"{}")
+        other.send(HEAD, b"{}")
         at_once = look(at_one), look(at_other)
         await asyncio.sleep(0.01)
 
-        assert at_once == (PIECE, None)
-        assert look(at_other) == PIECE
+        assert at_once == (HEAD + b"\r\n{}", None)
+        assert look(at_other) == HEAD + b"\r\n{}"
+
+
+async def test_what_signs_requests_is_called_when_they_go_out() -> None:
+    """All of it before the first is written."""
+    outbox, seen = Outbox(), list[bytes | None]()
+
+    def sign(number: int, far: socket.socket) -> bytes:
+        seen.append(look(far))
+        return b"signature %d" % number
+
+    outbox.put(asyncio.get_running_loop(), lambda: None)
+    async with connected(outbox) as (one, at_one), connected(outbox) as (other, at_other):
+        outbox.put(asyncio.get_running_loop(), lambda: None)
+        one.send(HEAD, b"{}", late=(b"signed", lambda: sign(1, at_one)))
+        other.send(HEAD, b"{}", late=(b"signed", lambda: sign(2, at_one)))
+        assert seen == []
+        await asyncio.sleep(0.01)
+
+        assert seen == [None, None]
+        assert look(at_one) == HEAD + b"signed: signature 1\r\n\r\n{}"
+        assert look(at_other) == HEAD + b"signed: signature 2\r\n\r\n{}"
+
+
+async def test_a_request_that_cannot_be_signed_fails_alone() -> None:
+    """Those of others that wait for the same end of a turn go out."""
+    outbox = Outbox()
+    async with connected(outbox) as (one, at_one), connected(outbox) as (other, at_other):
+        outbox.put(asyncio.get_running_loop(), lambda: None)
+        answer = one.send(HEAD, b"{}", late=(b"signed", lambda: b"%d" % (1 // 0)))
+        other.send(HEAD, b"{}")
+        await asyncio.sleep(0.01)
+
+        assert (answer.status, type(answer.failure)) == (0, InternalError)
+        assert await read(at_one) == b""
+        assert look(at_other) == HEAD + b"\r\n{}"
+
+
+async def test_a_request_with_a_large_body_waits_for_nobody() -> None:
+    outbox = Outbox()
+    async with connected(outbox) as (connection, far):
+        outbox.put(asyncio.get_running_loop(), lambda: None)
+        connection.send(HEAD, b"x" * 65536, late=(b"signed", lambda: b"signature"))
+
+        assert (look(far) or b"").startswith(HEAD + b"signed: signature\r\n\r\nx")
 
 
 async def test_a_request_broken_off_before_the_end_of_its_turn_is_never_sent() -> None:
@@ -153,7 +197,7 @@ async def test_a_request_broken_off_before_the_end_of_its_turn_is_never_sent() -
     outbox.put(asyncio.get_running_loop(), lambda: None)
     async with connected(outbox) as (connection, far):
         outbox.put(asyncio.get_running_loop(), lambda: None)
-        connection.send(PIECE, b"")
+        connection.send(HEAD, b"{}")
         connection.abort()
 
         assert await read(far) == b""
@@ -164,7 +208,7 @@ async def test_an_answer_to_a_request_that_was_not_sent_yet_is_none() -> None:
     outbox = Outbox()
     async with connected(outbox) as (connection, far):
         outbox.put(asyncio.get_running_loop(), lambda: None)
-        answer = connection.send(PIECE, b"")
+        answer = connection.send(HEAD, b"{}")
         connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
         assert (answer.status, type(answer.failure)) == (0, BackendInvalid)
@@ -175,7 +219,7 @@ async def test_a_backend_that_closes_before_the_request_is_sent() -> None:
     outbox = Outbox()
     async with connected(outbox) as (connection, _):
         outbox.put(asyncio.get_running_loop(), lambda: None)
-        answer = connection.send(PIECE, b"")
+        answer = connection.send(HEAD, b"{}")
         connection.connection_lost(None)
         await asyncio.sleep(0)
 
