@@ -4,6 +4,7 @@ micro       what each step of a request costs, in one process: ``python -m tests
 __main__    the command line; reads as the list of what happens
 scenarios   how a load is applied: a table
 subjects    what it is applied to: the gateway, nginx, haproxy, or nothing at all
+interpreter which Python runs the gateway: the fastest there is
 material    keys, tokens and requests, made anew for each run
 measure     one scenario on one subject, as figures
 targets     what the gateway should reach, and whether it does

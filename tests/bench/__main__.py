@@ -49,6 +49,7 @@ def _build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="wait so long at most, before each measurement, for other programs to be quiet; default: not at all",
     )
+    parser.add_argument("--python", metavar="PATH", help="what runs the gateway; default: the fastest there is")
     return parser
 
 

@@ -13,6 +13,7 @@ from tests.bench import usage
 from tests.bench.build import build_programs
 from tests.bench.cores import choose_cores, raise_file_limit, stay_on
 from tests.bench.errors import CannotMeasure, NoPicture, NotStarted
+from tests.bench.interpreter import Interpreter, choose_python
 from tests.bench.material import write_material
 from tests.bench.measure import Bench, origin
 from tests.bench.plot import draw
@@ -33,7 +34,13 @@ FILES = 12_000
 
 
 def run(
-    *, quick: bool, rounds: int | None, only: frozenset[str] | None, subjects: frozenset[str] | None, patience: float
+    *,
+    quick: bool,
+    rounds: int | None,
+    only: frozenset[str] | None,
+    subjects: frozenset[str] | None,
+    patience: float,
+    python: str | None,
 ) -> int:
     """Measure, print the report, and write the results to `.bench/`; those of a run that left nothing out are kept.
 
@@ -42,6 +49,7 @@ def run(
         only: Names of scenarios; None takes all.
         subjects: Names; None takes all that are installed.
         patience: Seconds to wait before each measurement for other programs to be quiet.
+        python: What runs the gateway; None takes the fastest Python there is.
 
     Returns:
         1 if the gateway failed or did not do all of its work, otherwise 0.
@@ -52,6 +60,8 @@ def run(
     files = raise_file_limit(FILES)
     scenarios = _choose_scenarios(plan(quick=quick), only, files)
     chosen = _choose_subjects(subjects)
+    interpreter = choose_python(python, CACHE, _say)
+    chosen = [subject.run_by(interpreter.path) for subject in chosen]
     with _bench(files) as bench:
         present = [subject for subject in chosen if _is_here(bench, subject)]
         measurements: list[Measurement] = []
@@ -64,7 +74,7 @@ def run(
     figures = take_medians(measurements)
     versions = {subject.name: subject.find_version() for subject in present}
     report = render(measurements, figures, scenarios, versions)
-    text = f"{_introduce(measurements, quick=quick)}\n\n{report}\n"
+    text = f"{_introduce(measurements, interpreter, quick=quick)}\n\n{report}\n"
     print(text)
     is_whole = not quick and only is None and len(present) == len(SUBJECTS)
     for folder in (CACHE, KEPT) if is_whole else (CACHE,):
@@ -148,10 +158,10 @@ def _summary(measurement: Measurement) -> str:
     return f"round {measurement.round}  {measurement.scenario:12} {measurement.subject:8} {figures}"
 
 
-def _introduce(measurements: Sequence[Measurement], *, quick: bool) -> str:
+def _introduce(measurements: Sequence[Measurement], interpreter: Interpreter, *, quick: bool) -> str:
     """Under what circumstances, in a few lines."""
     system = ".".join(platform.release().split(".")[:2])
-    place = f"{_processor()}, Linux {system}, Python {platform.python_version()}"
+    place = f"{_processor()}, Linux {system}, Python {interpreter.version}"
     if quick:
         return f"A quick run, to see that everything works; its figures mean little. {place}."
     runs = [run for run in measurements if run.scenario != START]

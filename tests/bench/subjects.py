@@ -7,9 +7,8 @@ the body, signs an assertion, refuses other sites, logs, or understands the stre
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 
@@ -22,6 +21,9 @@ CONFIGS = Path(__file__).parent / "configs"
 
 # Descriptors that a program needs besides two for each connection.
 SPARE_FILES = 500
+
+# Stands for the interpreter that is chosen for a Python program.
+PYTHON = "python"
 
 # Distributions put servers where only root's path leads.
 _PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin"
@@ -43,6 +45,10 @@ class Subject:
     version: Sequence[str] = ()
     config: str = ""
     ready: str | None = None
+
+    def run_by(self, python: str) -> "Subject":
+        """The same with the interpreter ``python``, if it is a Python program."""
+        return replace(self, command=(python, *self.command[1:])) if self.command[:1] == (PYTHON,) else self
 
     def find(self) -> str | None:
         """Where the program is, None if it is not installed."""
@@ -99,7 +105,7 @@ SUBJECTS: Mapping[str, Subject] = {
         Subject(name="haproxy", command=("haproxy", "-db", "-f", "{config}"), version=("-v",), config="haproxy.cfg"),
         Subject(
             name="gateway",
-            command=(sys.executable, "-m", "gateway", "serve", "--settings", "{config}"),
+            command=(PYTHON, "-m", "gateway", "serve", "--settings", "{config}"),
             version=("-m", "gateway", "--version"),
             config="gateway.toml",
             ready="/readyz",
