@@ -12,7 +12,10 @@ Knows nothing of connections, nor of what they write.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+logger = logging.getLogger("gateway.outbox")
 
 
 class Outbox:
@@ -27,11 +30,13 @@ class Outbox:
     def put(
         self, loop: asyncio.AbstractEventLoop, write: Callable[[], None], make: Callable[[], None] | None = None
     ) -> None:
-        """Call ``make`` and then ``write``: now, or at the end of this turn if others were called in it. Neither may
-        raise."""
+        """Call ``make`` and then ``write``: now, or at the end of this turn if others were called in it.
+
+        Then one that raises is logged, and the others are called all the same.
+        """
         if self._writes is None:
-            self._writes = []
             loop.call_soon(self._end_turn)
+            self._writes = []
             if make is not None:
                 make()
             write()
@@ -43,7 +48,8 @@ class Outbox:
     def _end_turn(self) -> None:
         makes, self._makes = self._makes, []
         writes, self._writes = self._writes, None
-        for make in makes:
-            make()
-        for write in writes or ():
-            write()
+        for step in (*makes, *(writes or ())):
+            try:
+                step()
+            except Exception:
+                logger.exception("a request or an answer could not be sent")

@@ -145,18 +145,21 @@ class Connection(asyncio.Protocol):
         self._without_body, self._until_close = without_body, False
         self._trailer_bytes = self._received = 0
         self._sending, self._chunked = body is None, chunked
-        if body is None or len(body) >= HIGH_WATER:
-            self._transport.write(_finish(head, late, b""))
-            self._transport.write(body or b"")
-        else:
+        if body is not None and len(body) < HIGH_WATER:
             self._unmade = partial(_finish, head, late, body)
             self._outbox.put(self._loop, self._send_off, self._make)
+            return answer
+        self._unmade = partial(_finish, head, late, b"")
+        self._make()
+        self._send_off()
+        if body and self.is_open:
+            self._transport.write(body)
         return answer
 
     def _make(self) -> None:
-        """What is left to do before the request can go out. Others wait behind it: it fails for this one alone."""
+        """What is left to do before the request can go out; if that fails, so does the exchange."""
         unmade, self._unmade = self._unmade, None
-        if unmade is None or not self.is_open:
+        if unmade is None or not self.is_open or self._answer is None or self._answer.failure is not None:
             return
         try:
             self._unsent = unmade()

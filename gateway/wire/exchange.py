@@ -18,6 +18,9 @@ from gateway.wire.asgi import BODY_FOLLOWS, DONE, Headers, Message, Scope
 # Bytes of a body that may wait for the app before the socket is no longer read.
 HIGH_WATER: Final = 64 * 1024
 
+# Pieces of it: a client that sends chunks of a byte must not make us keep fifty for each.
+MAX_PIECES: Final = 256
+
 _NO_BODY = frozenset({204, 304})
 _STATUS_LINES: Final = {
     status: f"HTTP/1.1 {status} {http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ''}".encode()
@@ -185,6 +188,8 @@ class Exchange:
         if self.complete or self.gone:
             return
         self._body.append(data)
+        if len(self._body) == MAX_PIECES:
+            self._body = [b"".join(self._body)]
         self._size += len(data)
         if self._size > HIGH_WATER:
             self._wire.pause_reading()
@@ -223,7 +228,8 @@ class Exchange:
         self._without_body = self._without_body or status in _NO_BODY
         # The rest of the request's body will not be read, nor what comes behind it.
         self.keep_alive = self.keep_alive and self._is_whole
-        lines = [b"%b: %b" % header for header in headers]
+        # ASGI promises pairs, not tuples.
+        lines = [b"%b: %b" % (name, value) for name, value in headers]
         length = dict(headers).get(b"content-length")
         if length is not None:
             self._left = int(length)

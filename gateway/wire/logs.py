@@ -113,11 +113,6 @@ class TurnHandler(logging.Handler):
         self._stream = stream
         self._lines: list[str] = []
 
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Without a lock: to append is one step, whatever other threads do. It has no filters."""
-        self.emit(record)
-        return True
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             self._lines.append(self.format(record))

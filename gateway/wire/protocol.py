@@ -329,7 +329,11 @@ class ClientProtocol(asyncio.Protocol):
         self.transport.write(unsent + data if unsent else data)
 
     def write_whole(self, answer: bytes) -> None:
-        """Together with the other answers of this turn of the loop."""
+        """Together with the other answers of this turn of the loop.
+
+        A client of TLS that closes without a `close_notify` in the same turn does not get it any more; one whose answer
+        takes longer than a turn never did.
+        """
         self._unsent += answer
         self._outbox.put(self.loop, self._send_off)
 
@@ -422,7 +426,9 @@ class ClientProtocol(asyncio.Protocol):
         self._reading = _NOTHING
         self._send_off()
         if self.transport.can_write_eof():
-            self.transport.write_eof()
+            # The client may have reset the connection a moment ago: asyncio tells us so, uvloop does not.
+            with contextlib.suppress(OSError):
+                self.transport.write_eof()
         self._close_in(self._limits.head_timeout)
 
     def _await_rest_of_head(self, size: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from gateway.backends.connection import Connection
-from gateway.errors import BackendInterrupted, BackendInvalid, InternalError
+from gateway.errors import BackendInterrupted, BackendInvalid, Draining, InternalError
 from gateway.outbox import Outbox
 from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.heads import Heads
@@ -31,6 +31,42 @@ async def test_the_first_goes_out_at_once_and_the_others_when_the_turn_ends() ->
         await asyncio.sleep(0)
         assert written == [f"{turn} 0", f"{turn} 1", f"{turn} 2"]
         written.clear()
+
+
+async def test_what_fails_at_the_end_of_a_turn_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Other people's requests and answers wait behind it."""
+    loop, outbox = asyncio.get_running_loop(), Outbox()
+    done: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    for make, write in ((fail, fail), (fail, fail), (lambda: done.append("make"), lambda: done.append("write"))):
+        with contextlib.suppress(RuntimeError):  # the first is called at once
+            outbox.put(loop, write, make)
+    await asyncio.sleep(0)
+
+    assert done == ["make", "write"]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+
+
+def test_a_loop_that_ended_leaves_nothing_waiting() -> None:
+    """Whoever writes is told; in the next loop things go out again."""
+    outbox = Outbox()
+    ended = asyncio.new_event_loop()
+    ended.close()
+    with pytest.raises(RuntimeError):
+        outbox.put(ended, lambda: None)
+    written: list[int] = []
+
+    async def write() -> None:
+        for number in range(2):
+            outbox.put(asyncio.get_running_loop(), lambda said=number: written.append(said))  # type: ignore[misc]  # a lambda has no types
+        await asyncio.sleep(0)
+
+    asyncio.run(write())
+
+    assert written == [0, 1]
 
 
 async def read(sock: socket.socket) -> bytes:
@@ -190,6 +226,24 @@ async def test_a_request_with_a_large_body_waits_for_nobody() -> None:
         connection.send(HEAD, b"x" * 65536, late=(b"signed", lambda: b"signature"))
 
         assert (look(far) or b"").startswith(HEAD + b"signed: signature\r\n\r\nx")
+
+
+async def test_a_request_whose_exchange_failed_is_neither_signed_nor_sent() -> None:
+    """As when the gateway drains, in the very turn it was to go out."""
+    outbox = Outbox()
+    signed: list[bytes] = []
+
+    def sign() -> bytes:
+        signed.append(b"signature")
+        return b"signature"
+
+    async with connected(outbox) as (connection, far):
+        outbox.put(asyncio.get_running_loop(), lambda: None)
+        answer = connection.send(HEAD, b"{}", late=(b"signed", sign))
+        answer.fail(Draining("backend 'a' is being closed"))
+        await asyncio.sleep(0.01)
+
+        assert (signed, look(far)) == ([], None)
 
 
 async def test_a_request_broken_off_before_the_end_of_its_turn_is_never_sent() -> None:

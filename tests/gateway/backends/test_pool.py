@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from gateway.backends.client import BackendClient, PoolState
-from gateway.errors import BackendUnavailable
+from gateway.errors import BackendUnavailable, InternalError
 from tests.faults.backend import until
 from tests.faults.process import PATIENCE
 from tests.gateway.backends.test_client import fetch
@@ -50,6 +50,28 @@ async def test_what_metrics_need_to_know() -> None:
                 ejections=0,
             )
         ]
+
+
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [(b"{}", None), (b"x" * 65536, None), (None, 2), (None, None)],
+    ids=["small", "large", "in pieces", "in pieces, length unknown"],
+)
+async def test_a_request_that_cannot_be_signed_keeps_no_connection(body: bytes | None, length: int | None) -> None:
+    """However often it fails, there is a connection for the next."""
+
+    def fail() -> bytes:
+        raise RuntimeError("no signature")
+
+    unsigned = build_request()._replace(body=body, length=length, late=(b"signed", fail))
+    async with world(json_answer(), max_connections=2) as (_, client):
+        for _ in range(3):
+            with pytest.raises(InternalError):
+                async with client.exchange(unsigned) as answer:
+                    await answer.wait_for_head(2)
+        assert await until(lambda: state(client)[0] == 0)
+
+        assert (await fetch(client))[0] == 200
 
 
 async def test_a_request_that_still_connects_is_outstanding() -> None:

@@ -7,6 +7,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -132,6 +133,30 @@ def test_outside_of_a_loop_a_line_is_written_at_once() -> None:
     stream = io.StringIO()
     handler = TurnHandler(stream)
     handler.handle(entry("line"))
+
+    assert stream.getvalue() == "line\n"
+
+
+def test_a_line_is_not_lost_to_another_threads_flush() -> None:
+    """Settings are loaded, and spans sent, by threads that log as well."""
+    stream, formatting, finish = io.StringIO(), threading.Event(), threading.Event()
+
+    class Slow(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            formatting.set()
+            finish.wait(5)
+            return super().format(record)
+
+    handler = TurnHandler(stream)
+    handler.setFormatter(Slow())
+    threads = [threading.Thread(target=handler.handle, args=[entry("line")]), threading.Thread(target=handler.flush)]
+    threads[0].start()
+    formatting.wait(5)
+    threads[1].start()
+    threads[1].join(0.2)
+    finish.set()
+    for thread in threads:
+        thread.join(5)
 
     assert stream.getvalue() == "line\n"
 
