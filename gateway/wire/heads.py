@@ -10,12 +10,14 @@ found out stands in here, whether it still holds (a token's end, a revoked key) 
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.wire.asgi import VARYING, Headers
 from gateway.wire.framing import Framing, check_framing, is_empty
+from gateway.wire.templates import Template, learn
 
-# Heads that are kept: of as many users, for each uses one browser. About 8 KB each, 25 with many small headers.
+# Heads that are kept: of as many users, for each uses one browser. About 10 KB each, 30 with many small headers.
 CAPACITY: Final = 1000
 
 # Bytes of names and values. A head with a token of 1.5 KB has some 3 KB; a stranger's could have ten times that.
@@ -25,6 +27,10 @@ MAX_KEPT: Final = 4096
 # and such a head is not found again.
 _SPELLINGS: Final = VARYING | {name.title() for name in VARYING}
 
+
+# The requests of a head from which its bytes are learned. The first may be the only one; and a head that cannot be
+# learned from these is not worth more attempts.
+_LESSONS: Final = range(2, 10)
 
 _Key = tuple[tuple[bytes, bytes], ...]
 
@@ -39,12 +45,25 @@ class Head:
     Attributes:
         framing: What they say about the body.
         memory: For the app, as `Direct` has it.
+        template: Its bytes, once they are known.
 
     Raises:
         MalformedRequest: It is not clear from them where the request ends.
     """
 
-    __slots__ = ("_headers", "_length_at", "_raw", "_varying_at", "_varying_names", "_version", "framing", "memory")
+    __slots__ = (
+        "__weakref__",
+        "_headers",
+        "_length_at",
+        "_raw",
+        "_times",
+        "_varying_at",
+        "_varying_names",
+        "_version",
+        "framing",
+        "memory",
+        "template",
+    )
 
     def __init__(self, raw: Headers, version: str) -> None:
         self._raw, self._version = raw, version
@@ -55,6 +74,8 @@ class Head:
         lengths = [index for index in self._varying_at if headers[index][0] == b"content-length"]
         self._length_at = lengths[0] if lengths else None
         self.memory: dict[Any, Any] = {}
+        self.template: Template | None = None
+        self._times = 0  # that the parser has read it
 
     def is_again(self, raw: Headers, version: str) -> bool:
         """Are these the same, but for the values of those that vary?"""
@@ -88,12 +109,26 @@ class Head:
         Args:
             raw: Of the request; `is_again` holds.
         """
-        headers = self._headers.copy()
-        for index in self._varying_at:
-            headers[index] = (headers[index][0], raw[index][1])
+        self._times += 1
+        headers, varying = self.fill([raw[index][1] for index in self._varying_at])
         length_at = self._length_at
         has_body = self.framing.is_chunked or (length_at is not None and not is_empty(raw[length_at][1]))
-        return headers, [headers[index] for index in self._varying_at], has_body
+        return headers, varying, has_body
+
+    def fill(self, values: Sequence[bytes]) -> tuple[Headers, Headers]:
+        """All headers, and those that vary, names in lower case, with these values for the latter."""
+        headers, varying = self._headers.copy(), []
+        for index, value in zip(self._varying_at, values, strict=True):
+            headers[index] = pair = (headers[index][0], value)
+            varying.append(pair)
+        return headers, varying
+
+    def learn(self, data: bytes, raw: Headers, *, method: bytes, target: bytes) -> None:
+        """Learn its bytes from ``data``, which the parser took for exactly one request, of a kind that leaves the
+        connection as it was."""
+        framing = self.framing
+        if self._times in _LESSONS and not (framing.is_chunked or framing.expects_continue):
+            self.template = learn(data, raw, self._varying_at, self._length_at, method=method, target=target)
 
 
 class Heads:

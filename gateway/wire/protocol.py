@@ -19,6 +19,7 @@ import logging
 import math
 import sys
 import termios
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -102,6 +103,7 @@ class ClientProtocol(asyncio.Protocol):
         "_addresses",
         "_app",
         "_around_body",
+        "_data",
         "_deadline",
         "_early",
         "_exchange",
@@ -109,6 +111,7 @@ class ClientProtocol(asyncio.Protocol):
         "_head",
         "_heads",
         "_is_paused",
+        "_last",
         "_limits",
         "_max_head",
         "_max_headers",
@@ -162,10 +165,12 @@ class ClientProtocol(asyncio.Protocol):
         self._received = 0  # bytes of a head that is not complete yet
         self._parts = 0  # headers of the request under way
         self._around_body = 0  # bytes of reads that brought nothing of the body they belong to
-        self._has_body_data = False  # in the read under way
+        self._data = b""  # the read under way
+        self._has_body_data = False  # in it
         self._url = b""
         self._raw: Headers = []  # as the parser gives them: of a head, then of trailers
         self._head: Head | None = None  # of the last request
+        self._last: weakref.ref[Head] | None = None  # the same, where it may not be kept
         self._target: _Target | None = None
         self._unsent = b""  # a whole answer, until the end of this turn of the loop
         self._is_paused = False
@@ -222,12 +227,15 @@ class ClientProtocol(asyncio.Protocol):
             if self._is_answering():
                 self._hold(data)
                 return
+            if not self._received and self._read_again(data):
+                return
             if len(data) > self._max_head:
                 # A head is judged when it is complete: nobody makes us parse more than we would take.
                 self.data_received(data[: self._max_head])
                 self.data_received(data[self._max_head :])
                 return
             self._received += len(data)
+        self._data = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -235,6 +243,7 @@ class ClientProtocol(asyncio.Protocol):
             self._close_after_answer()
         except httptools.HttpParserError as exc:
             self._fail(exc)
+        self._data = b""
         if self._reading is _HEAD and self._received:
             self._await_rest_of_head(len(data))
         elif self._reading is _BODY:
@@ -281,6 +290,43 @@ class ClientProtocol(asyncio.Protocol):
         headers, varying, has_body = head.read(raw)
         if has_body and parser.should_upgrade():
             raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
+        is_kept = version != "1.0" and parser.should_keep_alive()
+        if is_kept and head.template is None and len(self._data) == self._received and not parser.should_upgrade():
+            head.learn(self._data, raw, method=method, target=self._url)
+        expects_continue = has_body and head.framing.expects_continue
+        self._begin(head, method, version, headers, varying, is_kept=is_kept, expects_continue=expects_continue)
+
+    def _read_again(self, data: bytes) -> bool:
+        """Was this one request with a head that came before? Then it is answered, and the parser need not see it: it
+        stands where it would stand behind it."""
+        head = self._head or (self._last() if self._last is not None else None)
+        template = head.template if head is not None else None
+        known = template.read(data) if template is not None and len(data) <= self._max_head else None
+        if head is None or template is None or known is None:
+            return False
+        values, body = known
+        self._head = head
+        self.on_message_begin()
+        self._url = template.target
+        headers, varying = head.fill(values)
+        self._begin(head, template.method, "1.1", headers, varying, is_kept=True, expects_continue=False)
+        if body:
+            self.on_body(body)
+        self.on_message_complete()
+        return True
+
+    def _begin(
+        self,
+        head: Head,
+        method: bytes,
+        version: str,
+        headers: Headers,
+        varying: Headers,
+        *,
+        is_kept: bool,
+        expects_continue: bool,
+    ) -> None:
+        """A request whose head is complete."""
         target = self._target
         if target is None or target.url != self._url:
             target = self._target = _Target(self._url, *split_target(self._url))
@@ -299,8 +345,8 @@ class ClientProtocol(asyncio.Protocol):
             scope,
             varying=varying,
             memory=head.memory,
-            keep_alive=version != "1.0" and parser.should_keep_alive(),
-            expects_continue=has_body and head.framing.expects_continue,
+            keep_alive=is_kept,
+            expects_continue=expects_continue,
         )
         offer_direct(scope, exchange)
         self._reading = _BODY
@@ -372,6 +418,7 @@ class ClientProtocol(asyncio.Protocol):
             self._close_in(self._limits.keep_alive)
 
     def forget_headers(self) -> None:
+        self._last = weakref.ref(self._head) if self._head is not None else None
         self._head = None
 
     def shutdown(self) -> None:
