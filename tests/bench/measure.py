@@ -167,6 +167,7 @@ def _options(scenario: Scenario, port: int, requests: Path) -> list[str]:
         "-n": scenario.events,
         "-d": round(scenario.interval * 1000),
         "-o": int(scenario.once),
+        "-m": int(scenario.mixed),
     }
     return [str(word) for pair in options.items() for word in pair]
 

@@ -26,6 +26,7 @@ class Scenario:
         events: Of one stream; 0 for a JSON operation.
         interval: Between two events, and what one may be late by before it counts as late.
         once: Each connection asks once, instead of again and again.
+        mixed: A connection has requests of all users in turn, as behind a proxy, instead of one user's.
         every_round: Not only in the last, and by more than the gateway.
     """
 
@@ -40,6 +41,7 @@ class Scenario:
     events: int = 0
     interval: float = 1.0
     once: bool = False
+    mixed: bool = False
     every_round: bool = True
 
     @property
@@ -59,6 +61,7 @@ def plan(*, quick: bool) -> tuple[Scenario, ...]:
         return (
             _json(1, seconds=0.5),
             _json(64, seconds=0.5),
+            _json(64, seconds=0.5, mixed=True),
             _streams(100, events=60, ramp=0.4),
             _streams(500, events=60, ramp=0.4),
             _first_byte(seconds=0.5),
@@ -67,6 +70,7 @@ def plan(*, quick: bool) -> tuple[Scenario, ...]:
     return (
         _json(1, seconds=3),
         _json(64, seconds=4),
+        _json(64, seconds=4, mixed=True),
         _streams(100, events=200, ramp=1.0),
         _streams(500, events=200, ramp=1.0),
         _first_byte(seconds=3),
@@ -86,18 +90,20 @@ WARM_UP = Scenario(
     time=0.3,
     events=2,
     interval=0.001,
+    mixed=True,
 )
 
 
-def _json(connections: int, *, seconds: float) -> Scenario:
+def _json(connections: int, *, seconds: float, mixed: bool = False) -> Scenario:
     return Scenario(
-        name=f"json-{connections}",
+        name=f"json-{connections}{'-mixed' if mixed else ''}",
         kind="json",
-        title=f"JSON, {connections} connection{'s' if connections > 1 else ''}",
+        title=f"JSON, {connections} connection{'s' if connections > 1 else ''}{', users mixed' if mixed else ''}",
         wish=f"#json:{ANSWER}#",
         connections=connections,
         warm=seconds / 6,
         time=seconds,
+        mixed=mixed,
     )
 
 

@@ -1,14 +1,16 @@
 /* load: sends prepared requests, reads the answers, times both. One thread, epoll.
  *
- *     load -p PORT -q FILE -c CONNECTIONS [-a RAMP] [-w WARM] [-t TIME] [-l LIMIT] [-n EVENTS] [-d LATE] [-o 1]
+ *     load -p PORT -q FILE -c CONNECTIONS [-a RAMP] [-w WARM] [-t TIME] [-l LIMIT] [-n EVENTS] [-d LATE] [-o 1] [-m 1]
  *
- *     FILE         requests as they go out, each behind a line with its length; taken in turn
+ *     FILE         requests as they go out, each behind a line with its length. A connection sends one of them again
+ *                  and again, the next connection the next: each is one user's, as from a browser
  *     RAMP         milliseconds over which the connections are opened
  *     WARM, TIME   milliseconds: what happens between WARM and WARM + TIME is timed; what fails always counts
  *     LIMIT        milliseconds after which what is still open has failed
  *     EVENTS       stamped events of a whole answer; 0: it is no stream
  *     LATE         milliseconds after which an event is late
  *     -o 1         each connection asks once, instead of again and again until WARM + TIME
+ *     -m 1         mixed: what is sent next is the next of FILE, on whatever connection, as from a proxy
  *
  * Prints one JSON object; times in it are microseconds. An event's time is from the stamp in it, put there when it was
  * sent, until its last byte is here; the first byte's and the whole answer's are from when the request was sent.
@@ -24,7 +26,7 @@ enum state { CONNECTING, HEAD, BODY, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER, DONE
 enum progress { MORE, WHOLE, BROKEN };
 
 struct connection {
-    int fd, status;
+    int fd, number, status;
     enum state state;
     uint64_t asked;
     bool begun;  /* the answer's body has */
@@ -48,7 +50,7 @@ static struct {
     int port, connections;
     uint64_t ramp, warm, time, limit, late;
     long events;
-    bool once;
+    bool once, mixed;
     const char *requests;
 } option = {.connections = 1, .time = SECOND, .limit = 60 * SECOND, .late = SECOND};
 
@@ -150,7 +152,7 @@ static void open_connection(struct connection *c)
 
 static void ask(struct connection *c)
 {
-    size_t which = next_request++ % request_count;
+    size_t which = (option.mixed ? next_request++ : (size_t)c->number) % request_count;
     c->state = HEAD;
     c->head_length = 0;
     c->events = 0;
@@ -336,7 +338,7 @@ static void receive(struct connection *c)
 
 static void read_options(int words, char **word)
 {
-    for (int letter; (letter = getopt(words, word, "p:q:c:a:w:t:l:n:d:o:")) != -1;) {
+    for (int letter; (letter = getopt(words, word, "p:q:c:a:w:t:l:n:d:o:m:")) != -1;) {
         uint64_t milliseconds = optarg ? strtoull(optarg, NULL, 10) * MILLISECOND : 0;
         switch (letter) {
         case 'p': option.port = atoi(optarg); break;
@@ -349,6 +351,7 @@ static void read_options(int words, char **word)
         case 'n': option.events = atol(optarg); break;
         case 'd': option.late = milliseconds; break;
         case 'o': option.once = atoi(optarg); break;
+        case 'm': option.mixed = atoi(optarg); break;
         default: exit(2);
         }
     }
@@ -367,8 +370,10 @@ static void run(struct connection *all)
     timed_to = timed_from + option.time;
     while (count.done < option.connections && (time = now()) < end) {
         uint64_t due;
-        while ((due = begin + option.ramp * begun / option.connections) <= time && begun < option.connections)
+        while ((due = begin + option.ramp * begun / option.connections) <= time && begun < option.connections) {
+            all[begun].number = begun;
             open_connection(&all[begun++]);
+        }
         int ready = wait_until(epoll, begun < option.connections ? due : end, events);
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
