@@ -215,6 +215,7 @@ class Gateway:
             if self._spans is not None:
                 await asyncio.to_thread(self._spans.close)
             self.on_stopped()
+            self._log.settle()
             logger.info("stopped", extra={"fields": {"ended": self._counters.ended()}})
 
 

@@ -1,5 +1,6 @@
 """One log line per request, and the request id."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -58,7 +59,10 @@ async def run(app: Any, *, path: str = "/chatkit", headers: Any = (), **options:
         make_id=lambda: "made-here",
         **options,
     )
-    await log({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, silent, sent)
+    try:
+        await log({"type": "http", "method": "POST", "path": path, "headers": list(headers)}, silent, sent)
+    finally:
+        await asyncio.sleep(0)
     return sent
 
 
@@ -308,3 +312,55 @@ async def test_each_refusal_is_audited(
             "route": "support",
             "client": "192.0.2.1",
         }
+
+
+async def end_several(log: AccessLog) -> None:
+    """Three requests that end in the same turn of the loop."""
+    for name in (b"request-1", b"request-2", b"request-3"):
+        headers = [(b"x-request-id", name)]
+        await log({"type": "http", "method": "GET", "path": "/chatkit", "headers": headers}, silent, Sent())
+
+
+def ids(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(entry)["fields"]["request_id"] for entry in caplog.records if entry.name == "gateway.access"]
+
+
+async def test_what_ends_in_one_turn_is_written_when_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    """In order, each once, with its own time; an answer does not wait for the lines of others."""
+    told: list[tuple[str, float, str]] = []
+    ticks = iter(range(100))
+    log = AccessLog(
+        answering(),
+        on_end=lambda record, ended, ended_by: told.append((record.request_id, ended, ended_by)),
+        clock=lambda: float(next(ticks)),
+    )
+    with caplog.at_level(logging.INFO):
+        await end_several(log)
+        during = ids(caplog)
+        await asyncio.sleep(0)
+        await end_several(log)
+        log.settle()
+        await asyncio.sleep(0)
+
+    names = ["request-1", "request-2", "request-3"]
+    assert (during, ids(caplog)) == ([], names * 2)
+    assert told == [(name, 3.0 * number + 2, "complete") for number, name in enumerate(names * 2)]
+
+
+async def test_a_request_that_cannot_be_counted_does_not_take_the_others_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counted: list[str] = []
+
+    def count(record: RequestRecord, _ended: float, _ended_by: str) -> None:
+        if record.request_id == "request-2":
+            raise RuntimeError("broken")
+        counted.append(record.request_id)
+
+    with caplog.at_level(logging.INFO):
+        await end_several(AccessLog(answering(), on_end=count))
+        await asyncio.sleep(0)
+
+    assert counted == ["request-1", "request-3"]
+    assert ids(caplog) == ["request-1", "request-2", "request-3"]
+    assert [entry.levelno for entry in caplog.records] == [logging.INFO, logging.ERROR, logging.INFO]
