@@ -212,10 +212,11 @@ class Gateway:
             for backend in (*self.runtime.backends.values(), *self._retired):
                 backend.close()
             await self._client.aclose()
+            self._log.settle()
             if self._spans is not None:
                 await asyncio.to_thread(self._spans.close)
+                self._log.settle()
             self.on_stopped()
-            self._log.settle()
             logger.info("stopped", extra={"fields": {"ended": self._counters.ended()}})
 
 

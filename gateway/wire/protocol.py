@@ -291,10 +291,12 @@ class ClientProtocol(asyncio.Protocol):
         if has_body and parser.should_upgrade():
             raise MalformedRequest("an upgrade with a body: the parser stops behind the head, and would lose it")
         is_kept = version != "1.0" and parser.should_keep_alive()
-        if is_kept and head.template is None and len(self._data) == self._received and not parser.should_upgrade():
-            head.learn(self._data, raw, method=method, target=self._url)
+        is_plain = is_kept and len(self._data) == self._received and not parser.should_upgrade()
         expects_continue = has_body and head.framing.expects_continue
         self._begin(head, method, version, headers, varying, is_kept=is_kept, expects_continue=expects_continue)
+        if is_plain and head.template is None:
+            # Behind everything that may refuse it: what is known again is refused by nobody here.
+            head.learn(self._data, raw, method=method, target=self._url)
 
     def _read_again(self, data: bytes) -> bool:
         """Was this one request with a head that came before? Then it is answered, and the parser need not see it: it

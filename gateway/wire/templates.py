@@ -6,7 +6,7 @@ those is compared as bytes; they themselves are read here.
 Rules: only a head that the parser has read and taken becomes a template, and only one that it can have read in no other
 way: every line ends in CRLF, every header is a line, and what varies stands on a line of its own name. Only a whole
 request that came in one read is known again. Anything out of the ordinary is the parser's: a value with a space in it,
-a long one, a body that is shorter or longer than declared.
+a long one, a body that is shorter or longer than declared. Long heads and queries are not kept.
 
 Source: RFC 9112 sections 2.1, 2.2 and 5.
 """
@@ -19,9 +19,14 @@ from gateway.wire.asgi import Headers
 
 # What the parser would give as it stands: visible characters, nothing to trim. `tracestate` may be long (512).
 _VALUE: Final = re.compile(rb"[!-~]{1,512}(?=\r)")
-_LENGTH: Final = re.compile(rb"[0-9]{1,9}(?=\r)")
+MAX_DIGITS: Final = 9
+_LENGTH: Final = re.compile(rb"[0-9]{1,%d}(?=\r)" % MAX_DIGITS)
 
 _END: Final = b"\r\n\r\n"
+
+# Bytes of a head, and of a target, that are learned. Behind a `?` there may be a signature, and the next is another.
+MAX_LEARNED: Final = 8 * 1024
+MAX_TARGET: Final = 256
 
 
 class Template:
@@ -70,12 +75,15 @@ def learn(
         varying_at: Indexes of those that vary.
         length_at: Index of `Content-Length`.
     """
-    end = data.find(_END) + len(_END)
+    if len(target) > MAX_TARGET or b"?" in target:
+        return None
+    length = b"0" if length_at is None else raw[length_at][1]
+    end = data.find(_END, 0, MAX_LEARNED) + len(_END)
     lines = data.count(b"\r\n", 0, end)
     # With the request line and the empty one. Neither a bare LF nor a folded line is among them.
     if end < len(_END) or lines != len(raw) + 2 or data.count(b"\n", 0, end) != lines:
         return None
-    if len(data) - end != (0 if length_at is None else int(raw[length_at][1])):
+    if len(length) > MAX_DIGITS or len(data) - end != int(length):
         return None
     at, pieces = 0, []
     for index in varying_at:

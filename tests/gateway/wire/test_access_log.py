@@ -364,3 +364,26 @@ async def test_a_request_that_cannot_be_counted_does_not_take_the_others_with_it
     assert counted == ["request-1", "request-3"]
     assert ids(caplog) == ["request-1", "request-2", "request-3"]
     assert [entry.levelno for entry in caplog.records] == [logging.INFO, logging.ERROR, logging.INFO]
+
+
+def test_a_loop_that_stopped_in_the_turn_loses_nothing() -> None:
+    """Its requests are told of with the next, in whatever loop that ends."""
+    told: list[str] = []
+    log = AccessLog(answering(), on_end=lambda record, _ended, _by: told.append(record.request_id))
+    for _ in range(2):
+        loop = asyncio.new_event_loop()
+        ending = loop.create_task(end_several(log))
+        ending.add_done_callback(lambda _: loop.stop())  # noqa: B023  # called in this round
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+    before = list(told)
+    asyncio.run(run_once(log))
+
+    assert before == []
+    assert told == ["request-1", "request-2", "request-3"] * 3
+
+
+async def run_once(log: AccessLog) -> None:
+    await end_several(log)
+    await asyncio.sleep(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import httptools
@@ -116,6 +117,35 @@ def test_an_unusual_head_is_not_learned(data: bytes) -> None:
     assert template_of(data) is None
 
 
+@pytest.mark.parametrize(
+    ("target", "head"),
+    [
+        pytest.param(b"/chatkit?signature=abc", KNOWN, id="a query"),
+        pytest.param(b"/" + b"a" * 256, KNOWN, id="a long target"),
+        pytest.param(b"/chatkit", KNOWN.replace(b"a=b", b"a=" + b"b" * 8192), id="a long head"),
+        pytest.param(b"/chatkit", KNOWN.replace(b"  2", b"  " + b"0" * 5000 + b"2"), id="a long length"),
+    ],
+)
+def test_what_is_long_or_may_be_secret_is_not_kept(target: bytes, head: bytes) -> None:
+    """A thousand heads are kept, of strangers too."""
+    data = head.replace(b"/chatkit", target)
+    raw = Parsed(data).headers
+
+    assert learn(data, raw, [1, 3], 3, method=b"POST", target=target) is None
+
+
+@pytest.mark.parametrize("target", [b"http://a", b"http://h:?x"])
+async def test_a_request_that_is_refused_is_refused_again(target: bytes) -> None:
+    """Behind another with the same headers, too, that was known again."""
+    refused = request(b"Cookie: a=b", body=b"", start=b"GET %b HTTP/1.1" % target)
+    good = request(b"Cookie: a=b", body=b"", start=b"GET / HTTP/1.1")
+    heads = Heads()
+    for reads in ([refused], [refused], [refused], [good, refused], [good, good, good, refused]):
+        _, written, _ = await talk(ClientProtocol, reads, heads)
+
+        assert (written.count(b"HTTP/1.1 200 "), written.count(b"HTTP/1.1 400 ")) == (len(reads) - 1, 1)
+
+
 def test_a_head_without_a_body_is_known_by_all_of_it() -> None:
     data = request(b"Cookie: a=b", body=b"", start=b"GET /files/1 HTTP/1.1")
     template = template_of(data)
@@ -171,7 +201,9 @@ class Record(asyncio.Transport):
 
 
 class Parsing(ClientProtocol):
-    """One that knows nothing again: what `ClientProtocol` has to agree with."""
+    """One that learns nothing and knows nothing again: what `ClientProtocol` has to agree with."""
+
+    _data = property(lambda _: b"", lambda _, __: None)  # nothing to learn from
 
     def _read_again(self, data: bytes) -> bool:
         return False
@@ -182,8 +214,13 @@ async def talk(
     reads: Sequence[bytes],
     heads: Heads,
     spy: Callable[[ClientProtocol], None] | None = None,
+    turns: Sequence[int] = (),
 ) -> tuple[list[Seen], bytes, bool]:
-    """What the app sees of these reads, what is answered, and whether the connection is closed then."""
+    """What the app sees of these reads, what is answered, and whether the connection is closed then.
+
+    Args:
+        turns: Of the loop, behind each read.
+    """
     seen: list[Seen] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -201,15 +238,18 @@ async def talk(
         await send({"type": "http.response.body", "body": b"{}", "more_body": False})
 
     loop, transport = asyncio.get_running_loop(), Record()
-    protocol = kind(app=app, limits=LIMITS, heads=heads, outbox=Outbox(), state=ServerState(), loop=loop)
+    limits = replace(LIMITS, max_head=16384)
+    protocol = kind(app=app, limits=limits, heads=heads, outbox=Outbox(), state=ServerState(), loop=loop)
     protocol.connection_made(transport)
     if spy is not None:
         spy(protocol)
-    for data in reads:
+    for data, pauses in zip(reads, turns or [4] * len(reads), strict=True):
         if not transport.is_closing():
             protocol.data_received(data)
-            for _ in range(4):
+            for _ in range(pauses):
                 await asyncio.sleep(0)
+    for _ in range(4):
+        await asyncio.sleep(0)
     is_closed = transport.is_closing()
     protocol.connection_lost(None)
     return seen, transport.written, is_closed
@@ -287,7 +327,16 @@ PARTS = st.sampled_from(
     ]
 )
 STARTS = st.sampled_from(
-    [b"POST /chatkit HTTP/1.1", b"POST /stream HTTP/1.1", b"GET / HTTP/1.1", b"POST /chatkit HTTP/1.0"]
+    [
+        b"POST /chatkit HTTP/1.1",
+        b"POST /stream HTTP/1.1",
+        b"GET / HTTP/1.1",
+        b"POST /chatkit HTTP/1.0",
+        b"GET /a?b=c HTTP/1.1",
+        b"GET http://a HTTP/1.1",
+        b"POST http://h:?x HTTP/1.1",
+        b"GET http://a/b HTTP/1.1",
+    ]
 )
 BODIES = st.sampled_from(
     [b"", b"{}", b"{ }", b"\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"]
@@ -301,9 +350,11 @@ def connections(draw: st.DrawFn) -> list[bytes]:
     reads: list[bytes] = []
     for _ in range(draw(st.integers(3, 7))):
         body = draw(BODIES)
-        length = [b"Content-Length: %d" % draw(st.sampled_from([len(body)] * 6 + [0, 2, len(body) + 1]))]
+        zeros = b"0" * draw(st.sampled_from([0] * 8 + [3, 8, 5000]))
+        length = [b"Content-Length: %b%d" % (zeros, draw(st.sampled_from([len(body)] * 6 + [0, 2, len(body) + 1])))]
+        line = draw(st.sampled_from([start] * 6 + [b"GET / HTTP/1.1", b"GET http://a HTTP/1.1"]))
         some = [*lines, *(length if draw(st.integers(0, 9)) else []), *draw(st.sampled_from([[]] * 6 + [[b"B: c"]]))]
-        data = request(*some, body=body, start=start)
+        data = request(*some, body=body, start=line)
         match draw(st.sampled_from(["whole"] * 6 + ["cut", "changed", "more"])):
             case "cut":
                 at = draw(st.integers(1, len(data) - 1))
@@ -323,14 +374,14 @@ def connections(draw: st.DrawFn) -> list[bytes]:
 
 
 @settings(max_examples=300, deadline=None)
-@given(reads=connections())
-def test_nothing_is_read_otherwise_than_by_the_parser(reads: list[bytes]) -> None:
+@given(reads=connections(), turns=st.lists(st.sampled_from([0, 1, 4, 4]), min_size=20, max_size=20))
+def test_nothing_is_read_otherwise_than_by_the_parser(reads: list[bytes], turns: list[int]) -> None:
     """The same requests, the same answers, the same end, whatever came before on this connection and on another."""
     heads = Heads()
 
     async def compare() -> None:
         for _ in range(2):
-            expected = await talk(Parsing, reads, Heads())
-            assert await talk(ClientProtocol, reads, heads) == expected
+            expected = await talk(Parsing, reads, Heads(), turns=turns[: len(reads)])
+            assert await talk(ClientProtocol, reads, heads, turns=turns[: len(reads)]) == expected
 
     asyncio.run(compare())
