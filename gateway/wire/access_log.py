@@ -8,7 +8,6 @@ ourselves. Of successes only a share may be logged, the same for every log that 
 refusals and streams that anybody but their client cut are logged always. A refusal is said to the audit log as well.
 """
 
-import asyncio
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ from gateway.wire.asgi import App, Message, Receive, Scope, Send, direct_of
 from gateway.wire.audit import is_refusal, write_refusal
 from gateway.wire.record import RequestRecord, attach
 from gateway.wire.trace import Trace, find_trace
+from gateway.wire.turns import TurnEnd
 
 logger = logging.getLogger("gateway.access")
 
@@ -73,7 +73,7 @@ class AccessLog:
         self._clock = clock
         self._make_id = make_id
         self._ended: list[tuple[RequestRecord, str, float]] = []  # in this turn of the loop, and when
-        self._settles_in: asyncio.AbstractEventLoop | None = None
+        self._turn_end = TurnEnd(self.settle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,7 +112,7 @@ class AccessLog:
             await self._app(scope, receive, observe)
         finally:
             self._ended.append((record, scope["path"], self._clock()))
-            self._settle_soon()
+            self._turn_end.ask()
 
     def settle(self) -> None:
         """Count and write what has ended in this turn of the loop.
@@ -120,7 +120,6 @@ class AccessLog:
         One after the other they take less time than each between two others' answers: the code is in the processor's
         cache, and the answers are out.
         """
-        self._settles_in = None
         over, self._ended = self._ended, []
         for record, path, ended in over:
             try:
@@ -132,17 +131,6 @@ class AccessLog:
             # The scope may live as long as the client's connection, the backend need not; and an error leads back here
             # by its traceback: a request leaves no cycle for the collector.
             record.answer = record.failure = None
-
-    def _settle_soon(self) -> None:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            # Closed, not ended: there is no turn any more.
-            self.settle()
-            return
-        if self._settles_in is not loop:
-            self._settles_in = loop
-            loop.call_soon(self.settle)
 
     def _tell(self, record: RequestRecord, path: str, ended: float) -> None:
         ended_by = record.ended_by

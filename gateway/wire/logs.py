@@ -6,7 +6,6 @@ in it is replaced. That is the last net: whoever writes a reason already keeps s
 Decides nothing about what is logged.
 """
 
-import asyncio
 import contextlib
 import json
 import logging
@@ -19,6 +18,7 @@ from typing import Any, Literal, TextIO
 import msgspec
 
 from gateway.wire.audit import LOGGER as AUDIT
+from gateway.wire.turns import TurnEnd
 
 # uvicorn says this when an answer breaks off; our own line has said it already, with the reason.
 _SAID_ALREADY = frozenset({"ASGI callable returned without completing response.", "Invalid HTTP request received."})
@@ -112,6 +112,7 @@ class TurnHandler(logging.Handler):
         super().__init__()
         self._stream = stream
         self._lines: list[str] = []
+        self._turn_end = TurnEnd(self.flush)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -119,11 +120,7 @@ class TurnHandler(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        if len(self._lines) == 1:
-            try:
-                asyncio.get_running_loop().call_soon(self.flush)
-            except RuntimeError:
-                self.flush()
+        self._turn_end.ask()
 
     def flush(self) -> None:
         # Nobody is left to tell when standard error is gone; the request is answered all the same.

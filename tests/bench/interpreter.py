@@ -115,16 +115,7 @@ def _install(interpreter: Interpreter, cache: Path, say: Callable[[str], None]) 
     done = folder / "done"
     if not done.exists():
         say(f"installing the gateway on {interpreter.path}, Python {interpreter.version}")
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "--quiet",
-            "--disable-pip-version-check",
-            "install",
-        ]
+        pip = [sys.executable, "-m", "pip", f"--python={python}", "--quiet", "--disable-pip-version-check", "install"]
         # Distributions leave the environment's own pip out.
         _run([interpreter.path, "-m", "venv", "--clear", "--without-pip", str(folder)])
         _run([*pip, "--require-hashes", "-r", str(_LOCK)])

@@ -59,9 +59,9 @@ def run(
     """
     files = raise_file_limit(FILES)
     scenarios = _choose_scenarios(plan(quick=quick), only, files)
-    chosen = _choose_subjects(subjects)
+    wanted = _choose_subjects(subjects)
     interpreter = choose_python(python, CACHE, _say)
-    chosen = [subject.run_by(interpreter.path) for subject in chosen]
+    chosen = [subject.run_by(interpreter.path) for subject in wanted]
     with _bench(files) as bench:
         present = [subject for subject in chosen if _is_here(bench, subject)]
         measurements: list[Measurement] = []
@@ -155,7 +155,7 @@ def _order(
 
 def _summary(measurement: Measurement) -> str:
     figures = "  ".join(f"{name} {value:,.1f}" for name, value in measurement.figures.items())
-    return f"round {measurement.round}  {measurement.scenario:12} {measurement.subject:8} {figures}"
+    return f"round {measurement.round}  {measurement.scenario:13} {measurement.subject:8} {figures}"
 
 
 def _introduce(measurements: Sequence[Measurement], interpreter: Interpreter, *, quick: bool) -> str:

@@ -7,34 +7,18 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.settings import load_settings
+from tests.gateway.settings.files import SMALLEST, write
 from tests.gateway.wire.test_answers import Sent
 from tests.support.issuer import Issuer
-
-SETTINGS = """
-[server]
-public_url = "https://chat.test"
-
-[issuers.main]
-issuer = "https://login.test"
-jwks_file = "{folder}/jwks.json"
-audiences = ["chat"]
-
-[backends.chat]
-url = "http://127.0.0.1:9/chatkit"
-
-[routes.chat]
-path = "/chatkit"
-backend = "chat"
-cookie = "auth_token"
-"""
 
 
 async def test_what_ends_in_the_last_turn_is_counted_before_anybody_is_told_of_the_end(tmp_path: Path) -> None:
     """A worker's last slip, from which its successor goes on counting, has all of its requests."""
-    issuer = Issuer(issuer="https://login.test", audience="chat")
-    (tmp_path / "jwks.json").write_text(json.dumps(issuer.jwks()))
-    (tmp_path / "gateway.toml").write_text(SETTINGS.format(folder=tmp_path))
-    gateway = Gateway(load_settings(tmp_path / "gateway.toml"))
+    (tmp_path / "jwks.json").write_text(json.dumps(Issuer(issuer="https://login.example.com").jwks()))
+    text = SMALLEST.replace(
+        'jwks_url = "https://login.example.com/.well-known/jwks.json"', f'jwks_file = "{tmp_path}/jwks.json"'
+    )
+    gateway = Gateway(load_settings(write(tmp_path, text)))
     told: list[str] = []
     gateway.on_stopped = lambda: told.append(repr(gateway.read_metrics()))
     close, sent = gateway._client.aclose, Sent()

@@ -15,6 +15,7 @@ from gateway.wire.asgi import Receive, Scope, Send
 from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol
 from tests.support.edge import LIMITS
+from tests.support.raw import read_rest
 
 HEAD = b"POST /chatkit HTTP/1.1\r\nhost: a\r\n"
 
@@ -69,16 +70,6 @@ def test_a_loop_that_ended_leaves_nothing_waiting() -> None:
     assert written == [0, 1]
 
 
-async def read(sock: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
-    loop = asyncio.get_running_loop()
-    data = b""
-    async with asyncio.timeout(5):
-        while piece := await loop.sock_recv(sock, 65536):
-            data += piece
-    return data
-
-
 def look(sock: socket.socket) -> bytes | None:
     """What is there now; None if nothing is."""
     with contextlib.suppress(BlockingIOError):
@@ -120,7 +111,7 @@ async def test_an_answer_waits_only_where_the_connection_does_not(lines: list[by
         await asyncio.wait_for(answered.wait(), 5)
         await asyncio.sleep(0)
         protocol.shutdown()
-        answer = (at_once[0] or b"") + await read(near)
+        answer = (at_once[0] or b"") + await read_rest(near)
 
     assert (at_once[0] is None) is waits
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -149,7 +140,7 @@ async def test_an_answer_that_waits_is_not_overtaken(behind: bytes) -> None:
     with near:
         await loop.connect_accepted_socket(lambda: protocol, far)
         near.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        answer = await read(near)
+        answer = await read_rest(near)
 
     first, _, second = answer.partition(b"{}")
     assert first.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -215,7 +206,7 @@ async def test_a_request_that_cannot_be_signed_fails_alone() -> None:
         await asyncio.sleep(0.01)
 
         assert (answer.status, type(answer.failure)) == (0, InternalError)
-        assert await read(at_one) == b""
+        assert await read_rest(at_one) == b""
         assert look(at_other) == HEAD + b"\r\n{}"
 
 
@@ -254,7 +245,7 @@ async def test_a_request_broken_off_before_the_end_of_its_turn_is_never_sent() -
         connection.send(HEAD, b"{}")
         connection.abort()
 
-        assert await read(far) == b""
+        assert await read_rest(far) == b""
 
 
 async def test_an_answer_to_a_request_that_was_not_sent_yet_is_none() -> None:
@@ -266,7 +257,7 @@ async def test_an_answer_to_a_request_that_was_not_sent_yet_is_none() -> None:
         connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
 
         assert (answer.status, type(answer.failure)) == (0, BackendInvalid)
-        assert await read(far) == b""
+        assert await read_rest(far) == b""
 
 
 async def test_a_backend_that_closes_before_the_request_is_sent() -> None:

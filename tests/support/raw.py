@@ -1,5 +1,6 @@
 """A client without manners: bytes out over a plain socket, bytes in until the other side closes."""
 
+import asyncio
 import json
 import socket
 from collections.abc import Iterator
@@ -100,3 +101,12 @@ def request(target: str = "/echo", *headers: str, method: str = "GET", body: byt
     length = [f"Content-Length: {len(body)}"] if body else []
     lines = [f"{method} {target} HTTP/1.1", "Host: gateway", *headers, *length]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+async def read_rest(sock: socket.socket) -> bytes:
+    """All that comes until the other side closes; for a socket that does not block."""
+    data = b""
+    async with asyncio.timeout(TIMEOUT):
+        while piece := await asyncio.get_running_loop().sock_recv(sock, 65536):
+            data += piece
+    return data

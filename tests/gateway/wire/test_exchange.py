@@ -16,6 +16,7 @@ from gateway.wire.heads import Heads
 from gateway.wire.protocol import ClientProtocol
 from tests.faults.backend import until
 from tests.support.edge import LIMITS
+from tests.support.raw import read_rest
 
 HEAD = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
 
@@ -30,15 +31,6 @@ async def connected(app: App, state: ServerState) -> AsyncIterator[tuple[ClientP
     with near:
         await loop.connect_accepted_socket(lambda: protocol, far)
         yield protocol, near
-
-
-async def read(sock: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
-    data = b""
-    async with asyncio.timeout(5):
-        while piece := await asyncio.get_running_loop().sock_recv(sock, 65536):
-            data += piece
-    return data
 
 
 async def test_a_body_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None:
@@ -70,7 +62,7 @@ async def test_a_body_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -
             tracemalloc.stop()
         start.set()
         await asyncio.wait_for(sending, 5)
-        answer = await read(near)
+        answer = await read_rest(near)
 
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"".join(received) == b"ab" * count
@@ -88,7 +80,7 @@ async def test_headers_may_be_any_pairs() -> None:
 
     async with connected(app, ServerState()) as (_, near):
         near.send(HEAD + b"\r\n")
-        answer = await read(near)
+        answer = await read_rest(near)
 
     assert b"x-kept: as list\r\n" in answer
 

@@ -137,6 +137,25 @@ def test_outside_of_a_loop_a_line_is_written_at_once() -> None:
     assert stream.getvalue() == "line\n"
 
 
+def test_a_loop_that_stopped_in_the_turn_keeps_no_line_from_the_next() -> None:
+    stream = io.StringIO()
+    handler = TurnHandler(stream)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    stopped = asyncio.new_event_loop()
+    stopped.call_soon(stopped.stop)
+    stopped.call_soon(handler.handle, entry("line 0"))
+    stopped.run_forever()
+    stopped.close()
+
+    async def log() -> None:
+        handler.handle(entry("line 1"))
+        await asyncio.sleep(0)
+
+    asyncio.run(log())
+
+    assert stream.getvalue() == "line 0\nline 1\n"
+
+
 def test_a_line_is_not_lost_to_another_threads_flush() -> None:
     """Settings are loaded, and spans sent, by threads that log as well."""
     stream, formatting, finish = io.StringIO(), threading.Event(), threading.Event()
