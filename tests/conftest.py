@@ -1,5 +1,6 @@
 """What every test shares: one event loop's kind, and nobody on the internet to trust."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,11 @@ from xdist.scheduler import Scheduling
 from tests.support.last_line import describe_skipped
 from tests.support.tls import build_server_context
 from tests.support.workers import FileByFile, put_long_ones_first
+
+
+# A shell that starts this in the background has it ignore Ctrl-C, and so would every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
