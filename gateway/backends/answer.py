@@ -14,6 +14,9 @@ from gateway.errors import GatewayError
 
 Headers = list[tuple[bytes, bytes]]
 
+# Takes what comes straight from the socket, without a turn of the loop between; False: this was its last.
+Tap = Callable[[bytes], bool]
+
 # Bytes buffered for a slow client before the backend's socket is no longer read: one chunk of a fast model's burst.
 HIGH_WATER: Final = 64 * 1024
 
@@ -56,6 +59,7 @@ class Answer:
         "_end_at",
         "_last_at",
         "_loop",
+        "_on_head",
         "_patience",
         "_size",
         "_tap",
@@ -79,7 +83,8 @@ class Answer:
         self._buffer: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[bool] | None = None
-        self._tap: Callable[[bytes], bool] | None = None
+        self._on_head: Callable[[], Tap | None] | None = None
+        self._tap: Tap | None = None
         self._patience = 0.0
         self._end_at = math.inf
         self._end: Callable[[], GatewayError] | None = None
@@ -105,25 +110,31 @@ class Answer:
         """The request's body is complete."""
         self._connection.finish_sending()
 
-    async def wait_for_head(self, seconds: float) -> bool:
+    async def wait_for_head(self, seconds: float, on_head: Callable[[], Tap | None] | None = None) -> bool:
         """Wait until status and headers are there; False if that takes longer than ``seconds``.
+
+        Args:
+            on_head: Called in the moment they come, if this waits for them; what it returns takes what comes with them.
 
         Raises:
             GatewayError: The exchange failed before.
         """
-        while not self.status:
-            if self.failure is not None:
-                raise self.failure
-            if not await self._wait(seconds):
-                return False
-        return True
+        self._on_head = on_head
+        try:
+            while not self.status:
+                if self.failure is not None:
+                    raise self.failure
+                if not await self._wait(seconds):
+                    return False
+            return True
+        finally:
+            self._on_head = self._tap = None
 
-    async def read(self, seconds: float, tap: Callable[[bytes], bool] | None = None) -> bytes | None:
+    async def read(self, seconds: float, tap: Tap | None = None) -> bytes | None:
         """What has come since the last call; waits for something if nothing has.
 
         Args:
-            tap: Takes what comes while this waits, straight from the socket, without a turn of the loop between; when
-                it returns False it has had its last, and this returns None.
+            tap: Takes what comes while this waits. When it has had its last, this returns None.
 
         Returns:
             Body bytes; ``b""`` at the end of the answer; None if nothing came for ``seconds``.
@@ -184,10 +195,12 @@ class Answer:
 
     def put_head(self, status: int, headers: Headers) -> None:
         self.status, self.headers = status, headers
+        if self._on_head is not None and self._waiter is not None and not self._waiter.done():
+            self._tap = self._on_head()
         self._wake()
 
     def put(self, data: bytes) -> None:
-        if self._tap is not None and self._waiter is not None and not self._waiter.done():
+        if self._tap is not None and not self._buffer:
             now = self._loop.time()
             if now < self._end_at:
                 self._alarm.at = min(now + self._patience, self._end_at)
@@ -195,7 +208,8 @@ class Answer:
                     self.longest_gap = now - self._last_at
                 self._last_at = now
                 if not self._tap(data):
-                    self._waiter.set_result(False)
+                    self._tap = None
+                    self._wake(has_news=False)
                 return
         self._buffer.append(data)
         self._size += len(data)
@@ -209,9 +223,9 @@ class Answer:
         self._alarm.clear()
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, *, has_news: bool = True) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(True)
+            self._waiter.set_result(has_news)
 
     def _wait(self, seconds: float) -> Awaitable[bool]:
         """Sleep until woken, or for ``seconds``."""
@@ -223,5 +237,5 @@ class Answer:
     def _ring(self) -> None:
         if self._end is not None and self._loop.time() + TICK >= self._end_at:
             self.fail(self._end())
-        elif self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(False)
+        else:
+            self._wake(has_news=False)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Generator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.backends.answer import Answer, Headers
+from gateway.backends.answer import Answer, Headers, Tap
 from gateway.errors import (
     BackendBusy,
     BackendFailed,
@@ -145,16 +145,17 @@ async def relay_stream(answer: Answer, reply: Reply, times: RelayTimes, framing:
     Raises:
         GatewayError: It failed before it started.
     """
-    if not await answer.wait_for_head(min(times.heartbeat, times.first_byte)):
+    pump = _Pump(answer, reply, framing)
+    if not await answer.wait_for_head(min(times.heartbeat, times.first_byte), pump.start):
         await reply.start_stream([])
         failure = await _await_head(answer, reply, times, framing)
         if failure is not None:
             await reply.end(framing.error_frame(failure))
             return failure
-        return await _relay_events(answer, reply, times, framing)
-    if _is_stream(answer, framing):
-        await reply.start_stream(answer.headers)
-        return await _relay_events(answer, reply, times, framing)
+        return await _relay_events(answer, reply, times, framing, pump)
+    pump.start()
+    if pump.is_started:
+        return await _relay_events(answer, reply, times, framing, pump)
     failure = judge_stream(answer.status, _content_type(answer))
     if failure is not None:
         raise failure
@@ -237,15 +238,17 @@ def _is_json(content_type: bytes | None) -> bool:
     )
 
 
-async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing: Framing) -> GatewayError | None:
-    events = framing.split()
-    pump = _Pump(events, reply)
+async def _relay_events(
+    answer: Answer, reply: Reply, times: RelayTimes, framing: Framing, pump: "_Pump"
+) -> GatewayError | None:
+    events = pump.events
     try:
         while True:
+            if pump.is_held_up:
+                await pump.finish()
             wait = min(times.heartbeat, times.idle - pump.silent)
             data = await answer.read(wait, pump.take)
             if pump.is_held_up:
-                await pump.finish()
                 continue
             if data == b"":
                 break
@@ -268,34 +271,54 @@ async def _relay_events(answer: Answer, reply: Reply, times: RelayTimes, framing
 
 
 class _Pump:
-    """Moves events from the backend's socket to the client's in the callback that brings them.
+    """Moves a stream's head and events from the backend's socket to the client's in the callback that brings them.
 
     A stream is thousands of small events, and to wake its task for each costs more than the event. The task is woken
     only when the client does not keep up: it then waits for the write that could not be finished.
 
     Attributes:
+        events: What came and is no whole event yet.
+        is_started: The client's answer has begun.
         silent: Seconds since something came.
     """
 
-    __slots__ = ("_events", "_failure", "_reply", "_unfinished", "silent")
+    __slots__ = ("_answer", "_failure", "_framing", "_reply", "_unfinished", "events", "is_started", "silent")
 
-    def __init__(self, events: Splitter, reply: Reply) -> None:
+    def __init__(self, answer: Answer, reply: Reply, framing: Framing) -> None:
+        self.events = framing.split()
+        self.is_started = False
         self.silent = 0.0
-        self._events = events
+        self._answer = answer
         self._reply = reply
+        self._framing = framing
         self._unfinished: Awaitable[None] | None = None
         self._failure: Exception | None = None
+
+    def start(self) -> Tap | None:
+        """Begin the client's answer, once, if the backend's is an event stream.
+
+        Returns:
+            What takes its events; None if it is none, or the writing has to be finished by the task.
+        """
+        if self.is_started or not _is_stream(self._answer, self._framing):
+            return None
+        self.is_started = True
+        try:
+            self._unfinished = _begin(self._reply.start_stream(self._answer.headers))
+        except Exception as exc:
+            # It belongs to the request, not to the socket whose callback this is.
+            self._failure = exc
+        return None if self.is_held_up else self.take
 
     def take(self, data: bytes) -> bool:
         """Pass on what is whole. False when the writing has to be finished by the task."""
         self.silent = 0.0
-        ready = self._events.feed(data)
+        ready = self.events.feed(data)
         if not ready:
             return True
         try:
             self._unfinished = _begin(self._reply.write(ready))
         except Exception as exc:
-            # It belongs to the request, not to the socket whose callback this is.
             self._failure = exc
             return False
         return self._unfinished is None

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from gateway.backends.alarm import Alarm
+from gateway.backends.answer import Answer, Headers
 from gateway.backends.relay import RelayTimes, relay_answer, relay_stream
 from gateway.chatkit.frames import ChatKitFraming, error_frame_for
 from gateway.errors import (
@@ -16,6 +18,7 @@ from gateway.errors import (
     Draining,
     GatewayError,
 )
+from tests.gateway.backends.test_answer import Wire
 from tests.gateway.backends.world import RememberingReply, build_request, world
 from tests.support.scripted import Exchange, Script
 
@@ -96,6 +99,97 @@ async def test_one_read_of_the_backend_is_one_write_to_the_client() -> None:
 
     assert failure is None
     assert reply.calls == [START, ("write", b"data: 1\n\ndata: 2\n\n"), ("write", b"data: 3\n\n"), ("end", b"")]
+
+
+def answer_by_hand() -> Answer:
+    """One that no connection fills."""
+    loop = asyncio.get_running_loop()
+    return Answer(Wire(), loop, Alarm(loop))
+
+
+STREAM = [(b"content-type", b"text/event-stream")]
+
+
+async def test_head_and_events_of_one_read_are_out_before_anybody_is_woken() -> None:
+    """The first byte does not wait for a turn of the loop, nor do the events that come before the task has run."""
+    answer, reply = answer_by_hand(), RememberingReply()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    answer.put(b"data: 1\n\ndata")
+    answer.put(b": 2\n\n")
+    at_once = list(reply.calls)
+    await asyncio.sleep(0)
+    answer.put(b"data: 3\n\n")
+    answer.finish()
+
+    assert await task is None
+    assert at_once == [START, ("write", b"data: 1\n\n"), ("write", b"data: 2\n\n")]
+    assert reply.calls == [*at_once, ("write", b"data: 3\n\n"), ("end", b"")]
+
+
+@pytest.mark.parametrize("stalled_at", ["head", "event"])
+async def test_a_client_that_stalls_at_the_first_byte_gets_everything_in_order(stalled_at: str) -> None:
+    """What comes before the task has run waits as well."""
+    go_on = asyncio.Event()
+
+    class Slow(RememberingReply):
+        async def start_stream(self, headers: Headers) -> None:
+            if stalled_at == "head":
+                await go_on.wait()
+            await RememberingReply.start_stream(self, headers)
+
+        async def write(self, data: bytes) -> None:
+            if stalled_at == "event":
+                await go_on.wait()
+            await RememberingReply.write(self, data)
+
+    answer, reply = answer_by_hand(), Slow()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    for number in range(3):
+        answer.put(b"data: %d\n\n" % number)
+        await asyncio.sleep(0)
+    before = list(reply.calls)
+    answer.finish()
+    go_on.set()
+
+    assert await task is None
+    assert before == [START] * (stalled_at == "event")
+    assert reply.calls[0] == START
+    assert reply.body == b"".join(b"data: %d\n\n" % number for number in range(3))
+    assert reply.calls[-1][0] == "end"
+
+
+async def test_a_head_that_cannot_be_sent_fails_the_request_and_not_the_socket() -> None:
+    class Refusing(RememberingReply):
+        async def start_stream(self, headers: Headers) -> None:
+            raise ValueError("a line end in it")
+
+    answer, reply = answer_by_hand(), Refusing()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    answer.put(b"data: 1\n\n")
+    with pytest.raises(ValueError, match="a line end in it"):
+        await task
+
+    assert reply.calls == []
+
+
+async def test_a_stream_whose_client_left_before_its_head_is_not_begun() -> None:
+    """Cancelled, and not run yet: what comes now is nobody's."""
+    answer, reply = answer_by_hand(), RememberingReply()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    task.cancel()
+    answer.put_head(200, STREAM)
+    answer.put(b"data: 1\n\n")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert reply.calls == []
 
 
 class Stalling(RememberingReply):
