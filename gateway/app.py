@@ -99,6 +99,7 @@ class Gateway:
             heartbeat=HEARTBEAT,
             on_end=self._counters.note if self._spans is None else self._note,
             sample_successes=settings.log.sample_successes,
+            lull=self._around.lull,
         )
         # Starlette's own knows the lifespan protocol.
         self._lifespan_app: App = Router(lifespan=self._lifespan)
@@ -149,6 +150,7 @@ class Gateway:
 
     def read_metrics(self) -> Reading:
         """All that is counted and all that can be seen, at this moment."""
+        self._log.settle()
         reading = Reading(at=time.monotonic(), pid=os.getpid())
         reading.add_counts(self._inherited)
         reading.add("process_cpu_seconds_total", (), time.process_time())

@@ -30,6 +30,7 @@ from gateway.wire.headers import only_value, select_request_headers
 from gateway.wire.record import RequestRecord, record_of
 from gateway.wire.reply import INERT, ClientReply
 from gateway.wire.requests import cancel_on_disconnect, find_length, read_body, stream_body, take_body
+from gateway.wire.turns import Lull
 
 # Seconds. Each piece has its own time; this only keeps the wait for an early answer finite.
 LONGEST_UPLOAD = 24 * 3600.0
@@ -42,6 +43,7 @@ class Proxy:
     """The ASGI app behind every route.
 
     Args:
+        lull: Told when a request is on its way.
         clock: Wall-clock seconds, as tokens' ``exp`` is.
     """
 
@@ -52,12 +54,14 @@ class Proxy:
         verifier: Verifier,
         mint: AssertionMint,
         limiter: Limiter,
+        lull: Lull,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._routes = routes
         self._verifier = verifier
         self._mint = mint
         self._limiter = limiter
+        self._lull = lull
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +96,7 @@ class Proxy:
                 _forget_headers(scope)
             with cancel_on_disconnect(scope, receive):
                 async with exchange as answer:
+                    self._lull.offer()
                     record.answer = answer
                     self._limit(scope, answer, route, identity if record.streaming else None)
                     reply = ClientReply(send, record.answer_headers)
@@ -143,6 +148,7 @@ class Proxy:
         request = self._prepare(scope, record, route, facts, credential, identity, data, length=length)
         reply = ClientReply(send, record.answer_headers, INERT)
         async with route.backend.exchange(request) as answer:
+            self._lull.offer()
             record.answer = answer
             self._limit(scope, answer, route, None)
             if data is None:

@@ -27,6 +27,7 @@ from gateway.trust.assertions import AssertionMint
 from gateway.trust.signing_keys import SigningKey, publish
 from gateway.wire.asgi import App
 from gateway.wire.forwarded import Network
+from gateway.wire.turns import Lull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ class Surroundings:
         reasons: Why the process wants no new requests right now.
         verifications: Counted by result.
         extra_routes: Come before the routes to backends.
+        lull: For work that can wait until a request is on its way.
     """
 
     client: httpx.AsyncClient
@@ -44,6 +46,7 @@ class Surroundings:
     reasons: Callable[[], Sequence[str]]
     extra_routes: Sequence[BaseRoute] = ()
     verifications: Counter[str] = field(default_factory=Counter)
+    lull: Lull = field(default_factory=Lull)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,7 @@ def build_runtime(
     )
     routes = build_routes(settings, backends)
     table = build_route_table(routes)
-    proxy = Proxy(routes=table, verifier=verifier, mint=mint, limiter=around.limiter)
+    proxy = Proxy(routes=table, verifier=verifier, mint=mint, limiter=around.limiter, lull=around.lull)
     router = Router(
         routes=[
             AppRoute("/livez", Liveness()),

@@ -11,7 +11,6 @@ from tests.support.last_line import describe_skipped
 from tests.support.tls import build_server_context
 from tests.support.workers import FileByFile, put_long_ones_first
 
-
 # A shell that starts this in the background has it ignore Ctrl-C, and so would every process that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,7 +1,7 @@
 """One log line per request, and the request id that ties it to the other logs.
 
 The outermost layer: it sees what really went out. It decides nothing and holds nothing back. What is known of a request
-is counted and written when its turn of the event loop is over, together with the others that ended in it.
+is counted and written a few milliseconds later at most, together with others, while the loop would only wait.
 
 Rules: the level says who has to act: info for nobody or the client, warning for the backend and for limits, error for
 ourselves. Of successes only a share may be logged, the same for every log that goes by the request id; failures,
@@ -21,7 +21,7 @@ from gateway.wire.asgi import App, Message, Receive, Scope, Send, direct_of
 from gateway.wire.audit import is_refusal, write_refusal
 from gateway.wire.record import RequestRecord, attach
 from gateway.wire.trace import Trace, find_trace
-from gateway.wire.turns import TurnEnd
+from gateway.wire.turns import Lull
 
 logger = logging.getLogger("gateway.access")
 
@@ -46,6 +46,7 @@ class AccessLog:
         heartbeat: What streams are sent while the backend is silent; no answer has begun with it.
         on_end: Told of every request when it is over: the record, monotonic seconds, and who ended it.
         sample_successes: Share (0 to 1) of the successes that are logged.
+        lull: When there is time to count and to write.
         clock: Monotonic seconds.
         make_id: A fresh request id.
     """
@@ -60,6 +61,7 @@ class AccessLog:
         heartbeat: bytes = b"",
         on_end: Callable[[RequestRecord, float, str], None] = lambda *_: None,
         sample_successes: float = 1.0,
+        lull: Lull | None = None,
         clock: Callable[[], float] = time.monotonic,
         make_id: Callable[[], str] = lambda: os.urandom(16).hex(),
     ) -> None:
@@ -72,8 +74,8 @@ class AccessLog:
         self.sample_successes = sample_successes
         self._clock = clock
         self._make_id = make_id
-        self._ended: list[tuple[RequestRecord, str, float]] = []  # in this turn of the loop, and when
-        self._turn_end = TurnEnd(self.settle)
+        self._ended: list[tuple[RequestRecord, str, float]] = []  # since the last lull, and when
+        self._lull = lull or Lull()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,10 +114,10 @@ class AccessLog:
             await self._app(scope, receive, observe)
         finally:
             self._ended.append((record, scope["path"], self._clock()))
-            self._turn_end.ask()
+            self._lull.ask(self.settle)
 
     def settle(self) -> None:
-        """Count and write what has ended in this turn of the loop.
+        """Count and write what has ended so far.
 
         One after the other they take less time than each between two others' answers: the code is in the processor's
         cache, and the answers are out.
