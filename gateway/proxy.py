@@ -91,12 +91,12 @@ class Proxy:
             exchange = route.backend.exchange(request)
             # Once it is sent nobody needs it: half of what a request takes while the backend works.
             del credential, facts, body, request
-            if operation.streaming:
-                # It runs for minutes, and does not keep what opened it, cookies and all, for that long.
-                _forget_headers(scope)
             with cancel_on_disconnect(scope, receive):
                 async with exchange as answer:
                     self._lull.offer()
+                    if operation.streaming:
+                        # It runs for minutes, and does not keep what opened it, cookies and all, for that long.
+                        _forget_headers(scope)
                     record.answer = answer
                     self._limit(scope, answer, route, identity if record.streaming else None)
                     reply = ClientReply(send, record.answer_headers)

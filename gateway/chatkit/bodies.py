@@ -40,6 +40,14 @@ _PARAMS: Final = frozenset({"input"})
 _INPUT: Final = frozenset({"metadata"})
 _MEANINGFUL: Final = _TOP | _PARAMS | _INPUT
 
+# The names of a body, of its params and of their input.
+_Shape = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
+
+# Names of one shape that is remembered: a page's have a dozen.
+MAX_REMEMBERED: Final = 32
+
+_NOTHING: Final[Mapping[str, Any]] = {}
+
 _METADATA = Shape({}, unique=True)
 _BODY = Shape({"metadata": _METADATA, "params": Shape({"input": Shape({"metadata": _METADATA})})})
 
@@ -150,12 +158,16 @@ def _is_plain(top: dict[str, Any]) -> bool:
     """Is this what `_check_places` lets pass, within the bounds of `scan_object`? What is not is read by places, where
     it is found out what is wrong with it."""
     params = top.get("params")
-    if "type" not in top or not _are_plain(top, _TOP) or type(params) is not dict or not _are_plain(params, _PARAMS):
+    if "type" not in top or type(params) is not dict:
         return False
-    given = params.get("input")
-    if given is None:
-        return "input" not in params and _is_metadata(top)
-    return type(given) is dict and _are_plain(given, _INPUT) and _is_metadata(given) and _is_metadata(top)
+    given = params.get("input", _NOTHING)
+    if type(given) is not dict:
+        return False
+    shape = tuple(top), tuple(params), tuple(given)
+    names = (*top, *params, *given)
+    is_short = len(names) <= MAX_REMEMBERED and max(map(len, names)) <= MAX_NAME
+    is_plain = _judge_again(shape) if is_short else _judge(shape)
+    return is_plain and _is_metadata(top) and _is_metadata(given)
 
 
 def _is_metadata(owner: dict[str, Any]) -> bool:
@@ -165,11 +177,9 @@ def _is_metadata(owner: dict[str, Any]) -> bool:
     return type(metadata) is dict and len(metadata) <= MAX_MEMBERS and max(map(len, metadata), default=0) <= MAX_NAME
 
 
-def _are_plain(owner: dict[str, Any], known: frozenset[str]) -> bool:
-    """Are its names few, and is there none that only reads like one that means something?"""
-    names = tuple(owner)
-    is_short = len(names) <= 16 and max(map(len, names), default=0) <= MAX_NAME
-    return _judge_few(names, known) if is_short else _judge_names(names, known)
+def _judge(shape: _Shape) -> bool:
+    """Are the names of each object few, and is there none that only reads like one that means something?"""
+    return all(map(_judge_names, shape, (_TOP, _PARAMS, _INPUT)))
 
 
 def _judge_names(names: tuple[str, ...], known: frozenset[str]) -> bool:
@@ -180,7 +190,7 @@ def _judge_names(names: tuple[str, ...], known: frozenset[str]) -> bool:
 
 
 # A page's bodies have the same few names at every request.
-_judge_few = lru_cache(maxsize=256)(_judge_names)
+_judge_again = lru_cache(maxsize=256)(_judge)
 
 
 def _written_of(top: dict[str, Any]) -> bytes:

@@ -195,6 +195,11 @@ class Exchange:
             self._wire.pause_reading()
         self._wake()
 
+    def put_whole(self, body: bytes) -> None:
+        """All of it, before anybody has asked for it."""
+        self._body.append(body)
+        self._ended = self._is_whole = True
+
     def end_body(self) -> None:
         self._ended = self._is_whole = True
         # There is nothing left to hold back, and only a socket that is read tells when the client leaves.

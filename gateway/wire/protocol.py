@@ -307,14 +307,14 @@ class ClientProtocol(asyncio.Protocol):
         if head is None or template is None or known is None:
             return False
         values, body = known
+        if self._write_timer is not None:
+            self._disarm_write_timer()
         self._head = head
-        self.on_message_begin()
         self._url = template.target
         headers, varying = head.fill(values)
-        self._begin(head, template.method, "1.1", headers, varying, is_kept=True, expects_continue=False)
-        if body:
-            self.on_body(body)
-        self.on_message_complete()
+        exchange = self._begin(head, template.method, "1.1", headers, varying, is_kept=True, expects_continue=False)
+        exchange.put_whole(body)
+        self._reading = _HEAD
         return True
 
     def _begin(
@@ -327,7 +327,7 @@ class ClientProtocol(asyncio.Protocol):
         *,
         is_kept: bool,
         expects_continue: bool,
-    ) -> None:
+    ) -> Exchange:
         """A request whose head is complete."""
         target = self._target
         if target is None or target.url != self._url:
@@ -356,6 +356,7 @@ class ClientProtocol(asyncio.Protocol):
         self._deadline = math.inf
         exchange.task = self.loop.create_task(self._answer(exchange))
         self._state.tasks.add(exchange.task)
+        return exchange
 
     def on_body(self, data: bytes) -> None:
         self._has_body_data = True
