@@ -40,16 +40,11 @@ class TurnEnd:
 
 
 class Lull:
-    """Calls work when somebody says that the loop will wait now, and in any case soon.
+    """Calls work when somebody says that the loop will wait now, and in any case after `PATIENCE`."""
 
-    Args:
-        patience: Seconds that work waits for that at most.
-    """
+    __slots__ = ("_asked", "_is_due", "_loop")
 
-    __slots__ = ("_asked", "_is_due", "_loop", "_patience")
-
-    def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self) -> None:
         self._asked: list[Callable[[], None]] = []
         self._is_due = False
         # Where a timer runs: one for all that is asked for meanwhile. As in `TurnEnd`.
@@ -65,7 +60,7 @@ class Lull:
         if work not in self._asked:
             self._asked.append(work)
         if self._loop is not loop:
-            loop.call_later(self._patience, self._run_late)
+            loop.call_later(PATIENCE, self._run_late)
             self._loop = loop
 
     def offer(self) -> None:

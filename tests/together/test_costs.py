@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 
 import gateway
+from gateway.metrics.counters import Counters
+from gateway.wire import turns
 from tests.support.scripted import Exchange, json_answer
 from tests.together.test_streams import CREATE, LIST, PROGRESS, edge, until
 
@@ -140,6 +142,26 @@ async def test_a_request_leaves_nothing_for_the_collector(tmp_path: Path, reques
             gc.enable()
 
     assert max(left.values(), default=0) < count / 5, left
+
+
+async def test_a_request_is_told_of_while_the_next_ones_backend_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counting and logging it takes as long as a signature: neither its own client waits for that, nor the next."""
+    told: list[str] = []
+    monkeypatch.setattr(turns, "PATIENCE", 3600.0)
+    monkeypatch.setattr(Counters, "note", lambda _self, record, _ended, _by: told.append(record.request_id))
+    in_time: list[bool] = []
+
+    async def script(exchange: Exchange) -> None:
+        in_time.append(await until(lambda: len(told) == len(in_time)))
+        await json_answer()(exchange)
+
+    async with edge(tmp_path, script) as (_, page):
+        for _ in range(3):
+            assert (await page.client.send(page.request(LIST))).status_code == 200
+
+    assert in_time == [True] * 3
 
 
 def things() -> Counter[str]:

@@ -2,6 +2,9 @@
 
 import asyncio
 
+import pytest
+
+from gateway.wire import turns
 from gateway.wire.turns import Lull
 
 
@@ -15,9 +18,10 @@ class Work:
         self.done += 1
 
 
-async def test_work_is_done_in_the_next_lull_and_once() -> None:
+async def test_work_is_done_in_the_next_lull_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind what the turn of the loop that offers it still has to do."""
-    lull, work, order = Lull(3600.0), Work(), list[int]()
+    monkeypatch.setattr(turns, "PATIENCE", 3600.0)
+    lull, work, order = Lull(), Work(), list[int]()
     lull.ask(work)
     lull.ask(work)
     asyncio.get_running_loop().call_soon(lambda: order.append(work.done))
@@ -33,26 +37,26 @@ async def test_work_is_done_in_the_next_lull_and_once() -> None:
 
 async def test_without_a_lull_it_is_done_all_the_same() -> None:
     """After the patience: a timer set later comes later. What is asked for behind it waits anew."""
-    lull, first, second = Lull(0.001), Work(), Work()
+    lull, first, second = Lull(), Work(), Work()
     lull.ask(first)
     await asyncio.sleep(0)
     at_once = first.done
-    await asyncio.sleep(0.002)
+    await asyncio.sleep(2 * turns.PATIENCE)
     between = first.done
     lull.ask(second)
-    await asyncio.sleep(0.002)
+    await asyncio.sleep(2 * turns.PATIENCE)
 
     assert (at_once, between, first.done, second.done) == (0, 1, 1, 1)
 
 
 async def test_a_lull_before_the_time_is_up_leaves_the_timer_to_the_next() -> None:
-    lull, work = Lull(0.001), Work()
+    lull, work = Lull(), Work()
     lull.ask(work)
     lull.offer()
     await asyncio.sleep(0)
     in_lull = work.done
     lull.ask(work)
-    await asyncio.sleep(0.002)
+    await asyncio.sleep(2 * turns.PATIENCE)
 
     assert (in_lull, work.done) == (1, 2)
 
@@ -66,7 +70,7 @@ def test_outside_of_a_loop_it_is_done_at_once() -> None:
 
 def test_a_loop_that_stopped_before_it_does_not_keep_another_from_it() -> None:
     """Neither by the timer that it had, nor by the lull that was offered in it."""
-    lull, work = Lull(0.001), Work()
+    lull, work = Lull(), Work()
 
     async def ask_and_stop() -> None:
         lull.ask(work)
@@ -75,7 +79,7 @@ def test_a_loop_that_stopped_before_it_does_not_keep_another_from_it() -> None:
 
     async def ask_again() -> None:
         lull.ask(work)
-        await asyncio.sleep(0.002)
+        await asyncio.sleep(2 * turns.PATIENCE)
 
     loop = asyncio.new_event_loop()
     task = loop.create_task(ask_and_stop())
