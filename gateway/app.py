@@ -134,6 +134,8 @@ class Gateway:
                 self._keep_fresh(_sources(last))
                 raise ValueError("; ".join(missing))
             self.runtime = new
+            # What has ended is sampled as it was when it did.
+            self._log.settle()
             self._limiter.max_streams = settings.server.max_streams
             self._log.sample_successes = settings.log.sample_successes
             self._keep_fresh(_sources(new))

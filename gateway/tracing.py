@@ -30,9 +30,16 @@ class Spans:
 
     Args:
         clock: Nanoseconds since the epoch.
+        monotonic: Seconds, as records have them.
     """
 
-    def __init__(self, processor: "SpanProcessor", *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        processor: "SpanProcessor",
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         from opentelemetry import trace as api
         from opentelemetry.context import Context
         from opentelemetry.sdk.resources import Resource
@@ -54,6 +61,7 @@ class Spans:
         self._api = api
         self._no_parent = Context()
         self._clock = clock
+        self._monotonic = monotonic
         self._ids = GivenIds()
         # OTEL_RESOURCE_ATTRIBUTES and OTEL_SERVICE_NAME may say more, and better.
         resource = Resource.create({"service.name": "chatkit-gateway", "service.version": __version__})
@@ -69,18 +77,19 @@ class Spans:
         if trace is None or record.route is None or not trace.is_sampled:
             return
         api = self._api
-        now = self._clock()
+        # This is told of a request some milliseconds late.
+        ended_at = self._clock() - round((self._monotonic() - ended) * 1e9)
         self._ids.trace_id, self._ids.span_id = int(trace.trace_id, 16), int(trace.span_id, 16)
         span = self._tracer.start_span(
             f"{record.route} {record.operation or record.method}",
             context=self._parent_of(trace),
             kind=api.SpanKind.SERVER,
             attributes=_attributes(record, ended_by),
-            start_time=now - round((ended - record.started) * 1e9),
+            start_time=ended_at - round((ended - record.started) * 1e9),
         )
         if _is_failed(record):
             span.set_status(api.StatusCode.ERROR)
-        span.end(now)
+        span.end(ended_at)
 
     def close(self) -> None:
         """Send what is left, and stop; waits for `EXPORT_TIMEOUT` at most."""

@@ -200,7 +200,11 @@ class Answer:
         self._wake()
 
     def put(self, data: bytes) -> None:
-        if self._tap is not None and not self._buffer:
+        # Somebody waits; or has been woken for the head, and nothing has gone wrong or piled up since.
+        if self._tap is not None and (
+            (self._waiter is not None and not self._waiter.done())
+            or (self._on_head is not None and self.failure is None and not self._buffer)
+        ):
             now = self._loop.time()
             if now < self._end_at:
                 self._alarm.at = min(now + self._patience, self._end_at)

@@ -273,8 +273,8 @@ async def _relay_events(
 class _Pump:
     """Moves a stream's head and events from the backend's socket to the client's in the callback that brings them.
 
-    A stream is thousands of small events, and to wake its task for each costs more than the event. The task is woken
-    only when the client does not keep up: it then waits for the write that could not be finished.
+    A stream is thousands of small events, and to wake its task for each costs more than the event. For an event the
+    task is woken only when the client does not keep up: it then waits for the write that could not be finished.
 
     Attributes:
         events: What came and is no whole event yet.
@@ -330,8 +330,13 @@ class _Pump:
 
     async def finish(self) -> None:
         """Finish the last write."""
-        if self._failure is not None:
-            raise self._failure
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                # Its traceback leads here, and back to it.
+                del failure
         unfinished, self._unfinished = self._unfinished, None
         if unfinished is not None:
             await unfinished

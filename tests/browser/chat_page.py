@@ -86,11 +86,15 @@ class Seen:
 
 
 async def watch_texts(locator: Locator) -> None:
-    """Keep every text that the element comes to have, for `seen_texts`."""
+    """Keep every text that the element comes to have, for `seen_texts`, and how much in it was busy at a time."""
     await locator.evaluate(
         """element => {
           window.seenTexts = [];
-          const note = () => window.seenTexts.push(element.innerText);
+          window.seenBusy = 0;
+          const note = () => {
+            window.seenTexts.push(element.innerText);
+            window.seenBusy = Math.max(window.seenBusy, element.querySelectorAll("[aria-busy=true]").length);
+          };
           new MutationObserver(note).observe(element, { childList: true, characterData: true, subtree: true });
         }"""
     )

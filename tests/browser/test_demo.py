@@ -62,9 +62,7 @@ async def test_an_answer_grows_before_the_readers_eyes(chat: ChatPage) -> None:
     """In many steps, each the beginning of the next; marked busy meanwhile, so that it is read out once, when whole."""
     await chat.open()
     await watch_texts(chat.page.locator("#log"))
-    await chat.say("Who am I?")
-    await expect(chat.page.locator("#log [aria-busy=true]")).to_have_count(1)
-    await chat.answered()
+    await chat.ask("Who am I?")
 
     whole = await chat.messages("assistant").last.locator(".text").inner_text()
     steps = [text.partition("Assistant")[2].strip() for text in await seen_texts(chat.page)]
@@ -72,6 +70,7 @@ async def test_an_answer_grows_before_the_readers_eyes(chat: ChatPage) -> None:
     assert "Your name is Alice Example" in whole
     assert len(set(growing)) > 5
     assert growing == sorted(growing, key=len)
+    assert await chat.page.evaluate("window.seenBusy") == 1
     await expect(chat.page.locator("#log [aria-busy]")).to_have_count(0)
 
 

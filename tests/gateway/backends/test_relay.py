@@ -1,6 +1,8 @@
 """The relay: what a client sees of a backend's answer."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -176,6 +178,92 @@ async def test_a_head_that_cannot_be_sent_fails_the_request_and_not_the_socket()
         await task
 
     assert reply.calls == []
+
+
+async def test_a_head_that_cannot_be_sent_leaves_no_cycle() -> None:
+    """The error, its traceback and what moves the stream would keep each other, and the request, for the collector."""
+
+    class Refusing(RememberingReply):
+        async def start_stream(self, headers: Headers) -> None:
+            raise ValueError("a line end in it")
+
+    async def fail() -> weakref.ref[RememberingReply]:
+        answer, reply = answer_by_hand(), Refusing()
+        task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+        await asyncio.sleep(0)
+        # By the loop, as a socket's callback: a traceback keeps its callers, and this one knows the task.
+        asyncio.get_running_loop().call_soon(answer.put_head, 200, STREAM)
+        await asyncio.wait({task})
+        assert isinstance(task.exception(), ValueError)
+        return weakref.ref(reply)
+
+    gc.disable()
+    try:
+        assert (await fail())() is None
+    finally:
+        gc.enable()
+
+
+async def test_what_comes_behind_a_failure_goes_out_before_it_and_in_order() -> None:
+    """In the same turn of the loop, to a client that does not keep up."""
+    go_on = asyncio.Event()
+
+    class Slow(RememberingReply):
+        async def write(self, data: bytes) -> None:
+            if self.calls[1:]:
+                await go_on.wait()
+            await RememberingReply.write(self, data)
+
+    answer, reply = answer_by_hand(), Slow()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    await asyncio.sleep(0)
+    answer.put(b"data: 1\n\n")
+    answer.fail(Draining("time is up"))
+    answer.put(b"data: 2\n\n")
+    answer.put(b"data: 3\n\n")
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert isinstance(await task, Draining)
+    assert reply.calls == [
+        START,
+        ("write", b"data: 1\n\n"),
+        ("write", b"data: 2\n\ndata: 3\n\n"),
+        ("end", frame(Draining)),
+    ]
+
+
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["with the head", "later"])
+async def test_a_failure_behind_a_head_is_told_after_what_came_before_it(is_awaited: bool) -> None:
+    answer, reply = answer_by_hand(), RememberingReply()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    if is_awaited:
+        await asyncio.sleep(0)
+    answer.put(b"data: 1\n\n")
+    answer.fail(Draining("time is up"))
+    answer.put(b"data: 2\n\n")
+
+    assert isinstance(await task, Draining)
+    assert reply.body == b"data: 1\n\ndata: 2\n\n" + frame(Draining)
+
+
+async def test_a_stream_whose_client_left_gets_no_event_more() -> None:
+    """Cancelled while it waits for one, and not run yet."""
+    answer, reply = answer_by_hand(), RememberingReply()
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    answer.put_head(200, STREAM)
+    await asyncio.sleep(0)
+    task.cancel()
+    answer.put(b"data: 1\n\n")
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert reply.calls == [START]
 
 
 async def test_a_stream_whose_client_left_before_its_head_is_not_begun() -> None:
