@@ -103,10 +103,20 @@ async def test_one_read_of_the_backend_is_one_write_to_the_client() -> None:
     assert reply.calls == [START, ("write", b"data: 1\n\ndata: 2\n\n"), ("write", b"data: 3\n\n"), ("end", b"")]
 
 
-def answer_by_hand() -> Answer:
-    """One that no connection fills."""
+async def relaying(reply: RememberingReply) -> tuple[Answer, asyncio.Task[GatewayError | None]]:
+    """An answer that no connection fills, and its relay, which waits for the head."""
     loop = asyncio.get_running_loop()
-    return Answer(Wire(), loop, Alarm(loop))
+    answer = Answer(Wire(), loop, Alarm(loop))
+    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
+    await asyncio.sleep(0)
+    return answer, task
+
+
+class Refusing(RememberingReply):
+    """A client that cannot be sent the head."""
+
+    async def start_stream(self, headers: Headers) -> None:
+        raise ValueError("a line end in it")
 
 
 STREAM = [(b"content-type", b"text/event-stream")]
@@ -114,9 +124,8 @@ STREAM = [(b"content-type", b"text/event-stream")]
 
 async def test_head_and_events_of_one_read_are_out_before_anybody_is_woken() -> None:
     """The first byte does not wait for a turn of the loop, nor do the events that come before the task has run."""
-    answer, reply = answer_by_hand(), RememberingReply()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = RememberingReply()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     answer.put(b"data: 1\n\ndata")
     answer.put(b": 2\n\n")
@@ -146,9 +155,8 @@ async def test_a_client_that_stalls_at_the_first_byte_gets_everything_in_order(s
                 await go_on.wait()
             await RememberingReply.write(self, data)
 
-    answer, reply = answer_by_hand(), Slow()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = Slow()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     for number in range(3):
         answer.put(b"data: %d\n\n" % number)
@@ -165,13 +173,8 @@ async def test_a_client_that_stalls_at_the_first_byte_gets_everything_in_order(s
 
 
 async def test_a_head_that_cannot_be_sent_fails_the_request_and_not_the_socket() -> None:
-    class Refusing(RememberingReply):
-        async def start_stream(self, headers: Headers) -> None:
-            raise ValueError("a line end in it")
-
-    answer, reply = answer_by_hand(), Refusing()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = Refusing()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     answer.put(b"data: 1\n\n")
     with pytest.raises(ValueError, match="a line end in it"):
@@ -183,14 +186,9 @@ async def test_a_head_that_cannot_be_sent_fails_the_request_and_not_the_socket()
 async def test_a_head_that_cannot_be_sent_leaves_no_cycle() -> None:
     """The error, its traceback and what moves the stream would keep each other, and the request, for the collector."""
 
-    class Refusing(RememberingReply):
-        async def start_stream(self, headers: Headers) -> None:
-            raise ValueError("a line end in it")
-
     async def fail() -> weakref.ref[RememberingReply]:
-        answer, reply = answer_by_hand(), Refusing()
-        task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-        await asyncio.sleep(0)
+        reply = Refusing()
+        answer, task = await relaying(reply)
         # By the loop, as a socket's callback: a traceback keeps its callers, and this one knows the task.
         asyncio.get_running_loop().call_soon(answer.put_head, 200, STREAM)
         await asyncio.wait({task})
@@ -214,9 +212,8 @@ async def test_what_comes_behind_a_failure_goes_out_before_it_and_in_order() -> 
                 await go_on.wait()
             await RememberingReply.write(self, data)
 
-    answer, reply = answer_by_hand(), Slow()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = Slow()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     await asyncio.sleep(0)
     answer.put(b"data: 1\n\n")
@@ -237,9 +234,8 @@ async def test_what_comes_behind_a_failure_goes_out_before_it_and_in_order() -> 
 
 @pytest.mark.parametrize("is_awaited", [False, True], ids=["with the head", "later"])
 async def test_a_failure_behind_a_head_is_told_after_what_came_before_it(is_awaited: bool) -> None:
-    answer, reply = answer_by_hand(), RememberingReply()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = RememberingReply()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     if is_awaited:
         await asyncio.sleep(0)
@@ -253,9 +249,8 @@ async def test_a_failure_behind_a_head_is_told_after_what_came_before_it(is_awai
 
 async def test_a_stream_whose_client_left_gets_no_event_more() -> None:
     """Cancelled while it waits for one, and not run yet."""
-    answer, reply = answer_by_hand(), RememberingReply()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = RememberingReply()
+    answer, task = await relaying(reply)
     answer.put_head(200, STREAM)
     await asyncio.sleep(0)
     task.cancel()
@@ -268,9 +263,8 @@ async def test_a_stream_whose_client_left_gets_no_event_more() -> None:
 
 async def test_a_stream_whose_client_left_before_its_head_is_not_begun() -> None:
     """Cancelled, and not run yet: what comes now is nobody's."""
-    answer, reply = answer_by_hand(), RememberingReply()
-    task = asyncio.create_task(relay_stream(answer, reply, TIMES, FRAMING))
-    await asyncio.sleep(0)
+    reply = RememberingReply()
+    answer, task = await relaying(reply)
     task.cancel()
     answer.put_head(200, STREAM)
     answer.put(b"data: 1\n\n")
